@@ -1,0 +1,59 @@
+// How a native module is declared: a list of functions from JSON to JSON. The border turns Lua
+// arguments into a JSON array, and results and errors back into values and failures, so a module
+// never sees a lua_State. Waiting functions are coroutines; verbs are journaled while this process
+// owns a run (see docs/design/steps.md).
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "durable/steps.h"
+#include "loop/co.h"
+
+namespace choline {
+
+struct Services;  // native/services.h: everything a module may use
+
+using CallFn = Result<Json> (*)(Services& services, const Json& args);  // answers at once
+using WaitFn = Co<Result<Json>> (*)(Services& services, Json args);     // waits; never journaled
+using VerbFn = Co<Result<Json>> (*)(Services& services, Json args, StepContext context);  // a step
+
+struct NativeFunction {
+  NativeFunction(std::string_view function_name, CallFn fn) : name(function_name), call(fn) {}
+  NativeFunction(std::string_view function_name, WaitFn fn) : name(function_name), wait(fn) {}
+  NativeFunction(std::string_view function_name, StepClass step_class, VerbFn fn)
+      : name(function_name), cls(step_class), verb(fn) {}
+
+  std::string_view name;
+  CallFn call = nullptr;
+  WaitFn wait = nullptr;
+  StepClass cls = StepClass::derived;
+  VerbFn verb = nullptr;
+};
+
+struct NativeModule {
+  std::string_view name;  // native.<name>
+  std::vector<NativeFunction> functions;
+};
+
+// Positional argument `index` (from 0) of a native call, or null when it was left out.
+const Json& arg(const Json& args, size_t index);
+// Typed reads with an error that names the argument: "native.fs.read: argument 1: expected string, got number".
+Result<std::string> string_arg(const Json& args, size_t index, std::string_view what);
+Result<double> number_arg(const Json& args, size_t index, std::string_view what);
+
+// One function for each module, in native/<module>.cc; native/all.cc lists them.
+NativeModule store_module();
+NativeModule run_module();
+NativeModule provider_module();
+NativeModule instance_module();
+NativeModule transfer_module();
+NativeModule fs_module();
+NativeModule sys_module();
+NativeModule json_module();
+NativeModule clock_module();
+NativeModule wait_module();
+
+}  // namespace choline

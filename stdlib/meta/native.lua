@@ -1,0 +1,318 @@
+---@meta
+-- The private native table: what C++ gives the stdlib. User code never sees it. Functions marked
+-- @async wait and may only be called in a task; those with a class are steps while this process owns
+-- a run. All raise a failure `{kind, message, fields}`; times are wall seconds, sizes bytes, money USD.
+
+---@class native
+---@field version string
+---@field failure_meta table   metatable of every raised failure; core/failure.lua fills it
+---@field null userdata        JSON's null inside tables; a missing argument or field is nil
+
+-- task: Lua tasks. Immediate unless marked. ------------------------------------------------------
+
+---@class native.Task
+---@field name string
+---@field path string          "main.train"
+native.task = {}
+--- Starts `fn(...)` as a child of the running task; its path is parent.path .. "." .. name. The name
+--- must be new among the parent's children. options.outside: not part of the run (see steps.md).
+---@param name string
+---@param fn function
+---@param options? { outside?: boolean, args?: table }
+---@return native.Task
+function native.task.spawn(name, fn, options) end
+--- Waits for the end of `task`; gives its results or raises its failure.
+---@async
+function native.task.join(task) end
+--- Waits for the end; gives true and results, or false and the failure. Never raises for the task's own failure.
+---@async
+function native.task.try(task) end
+--- Waits until one of `tasks` has ended; gives its index (the lowest if several).
+---@async
+---@param tasks native.Task[]
+---@return integer
+function native.task.any(tasks) end
+--- Asks `task` and its children to end: a failure of kind `cancelled` is raised at their wait, now and at each later one.
+---@param why? string
+function native.task.cancel(task, why) end
+--- Runs `fn` while a cancellation of the running task is held off, for at most `seconds`.
+---@async
+function native.task.shield(seconds, fn) end
+---@return string path, boolean outside, boolean cancelled
+function native.task.current() end
+--- A one-shot event between tasks of one run: set(value) once, wait() gives the value.
+---@return { set: fun(self, value: any), wait: fun(self): any, is_set: fun(self): boolean }
+function native.task.event() end
+
+-- wait, clock, random ----------------------------------------------------------------------------
+
+native.wait = {}
+--- class wait. Due at an instant of the wall clock that survives crashes; an outside task's sleep is not journaled.
+---@async
+function native.wait.sleep(seconds, label) end
+
+native.clock = {}
+---@return number  in a durable task the time of the last result delivered to the run, else the wall clock
+function native.clock.now() end
+---@return number
+function native.clock.wall() end
+---@return number  counts through a suspend, for rates and elapsed time in views
+function native.clock.ticks() end
+---@param zone? string  IANA name, default the local zone
+---@return string  "2026-11-21 23:00:05 CET"
+function native.clock.format(time, zone) end
+---@return string  "2026-11-21T22:00:05Z"
+function native.clock.rfc3339(time) end
+---@return string  name of the local zone
+function native.clock.zone() end
+
+native.random = {}
+---@return number  in [0,1), from the run's seed and the task's path
+function native.random.number() end
+
+-- fs, sys, json, text, chunk: plain services, never journaled --------------------------------------
+
+native.fs = {}
+---@return string
+function native.fs.read(path) end
+--- At most `most` bytes from `offset`; "" at the end.
+---@return string
+function native.fs.read_at(path, offset, most) end
+--- Written aside, fsynced and renamed.
+---@param mode? integer
+function native.fs.write(path, text, mode) end
+---@return { kind: "file"|"folder"|"link"|"other", size: integer, mtime: number, mode: integer }|nil  nil when absent
+function native.fs.stat(path) end
+---@return string[]  names, sorted, without . and ..
+function native.fs.list(path) end
+function native.fs.make_folder(path) end
+--- A file or a whole tree; never follows a link. Absent is no error.
+function native.fs.remove(path) end
+---@return string  absolute, links resolved
+function native.fs.real_path(path) end
+
+native.sys = {}
+---@return string|nil
+function native.sys.env(name) end
+---@return string
+function native.sys.cwd() end
+---@return { config: string, state: string, cache: string, executable: string, agent: string, share: string }
+function native.sys.folders() end
+---@return { host: string, user: string, pid: integer, os: string, arch: string, cpus: integer, memory: integer, install: string }
+function native.sys.facts() end
+---@param fd integer
+---@return { columns: integer, rows: integer }|nil  nil when fd is not a terminal
+function native.sys.terminal(fd) end
+--- Writes all of text to fd 1 or 2; a closed pipe ends the process quietly with 141.
+function native.sys.write(fd, text) end
+---@return string|nil  a line of standard input without its end; nil at the end of input
+function native.sys.read_line() end
+--- Runs a program here and waits. For facts (git, nvidia-smi), never for effects of a run.
+---@async
+---@param argv string[]
+---@param options? { dir?: string, input?: string, timeout?: number, env?: table<string,string> }
+---@return { code: integer, out: string, err: string }
+function native.sys.run(argv, options) end
+--- Replaces nothing, waits for nothing: starts `argv` in a session of its own with output to `log`.
+---@return integer pid
+function native.sys.detach(argv, log) end
+--- Runs an interactive program on this terminal and waits (choline ssh, editors).
+---@async
+---@return integer code
+function native.sys.interactive(argv) end
+--- Waits for the next SIGINT, SIGTERM or SIGHUP; from the first call on they no longer end the process. Outside tasks and commands only.
+---@async
+---@return "INT"|"TERM"|"HUP"
+function native.sys.next_signal() end
+--- Ends the process at once, without cleaning up; the store is safe.
+function native.sys.exit(code) end
+---@return integer  free bytes where path is
+function native.sys.disk_free(path) end
+
+native.json = {}
+--- Sorted keys. pretty: two-space indentation. Empty tables are {} unless marked by native.json.array(t).
+---@return string
+function native.json.encode(value, pretty) end
+function native.json.decode(text) end
+---@return table  t, marked to be written as [ ] also when empty
+function native.json.array(t) end
+
+native.text = {}
+---@return string  64 hex digits
+function native.text.sha256(text) end
+---@return integer  columns a terminal needs
+function native.text.width(text) end
+---@return string  6 characters, from the system's randomness
+function native.text.random_id() end
+
+native.chunk = {}
+--- Compiles text (never bytecode) with `env` as its globals. nil, message, line on a syntax error.
+---@return function|nil, string|nil, integer|nil
+function native.chunk.load(text, name, env) end
+--- A fresh table with the safe standard library: see docs/design/sandbox.md.
+---@return table
+function native.chunk.sandbox() end
+--- File and line of the caller `level` levels up that is not stdlib code.
+---@return string file, integer line
+function native.chunk.where(level) end
+---@return boolean  is this function written in C (cannot be user code)
+function native.chunk.is_native(fn) end
+
+-- store: reading, by any process, without owning a run ---------------------------------------------
+
+---@class native.RunRow
+---@field id string
+---@field name string
+---@field state "running"|"waiting"|"paused"|"stopping"|"done"|"failed"|"stopped"
+---@field created number
+---@field finished number|nil
+---@field params table
+---@field env table            host, user, git commit and dirty flag, choline version, cholfile path
+---@field budget number|nil
+---@field seed integer
+---@field owner { host: string, pid: integer, since: number }|nil  nil when nobody owns it now
+---@field cost number          USD until now, from the instances' rows
+---@field failure table|nil
+native.store = {}
+---@param filter? { name?: string, state?: string, most?: integer }
+---@return native.RunRow[]  newest first
+function native.store.runs(filter) end
+--- By id, unique prefix of an id, name (the newest), or nil for the newest. Raises not_found with the nearest, conflict when ambiguous.
+---@return native.RunRow
+function native.store.find(reference) end
+---@return { path: string, text: string, sha256: string }[]
+function native.store.sources(run) end
+---@return { key: string, verb: string, class: string, state: "intent"|"ok"|"error"|"abandoned", args: any, result: any, seq: integer|nil, attempt: integer, deadline: number|nil, intent_at: number, done_at: number|nil }[]
+---@param filter? { state?: string, verb?: string, most?: integer, newest?: boolean }
+function native.store.steps(run, filter) end
+---@return { id: integer, at: number, kind: string, data: table }[]
+function native.store.events(run, after_id, most) end
+---@param filter? { run?: string, alive?: boolean, name?: string }
+---@return { tag: string, name: string, run: string, step: string, provider: string, provider_id: string|nil, state: string, price: number, host: string|nil, created: number, ended: number|nil, cost: number, handle: table }[]
+function native.store.instances(filter) end
+--- Points after a resume replace those of earlier attempts from that step on.
+---@param filter? { task?: string, name?: string }
+---@return { task: string, name: string, points: { step: number, value: number, at: number, attempt: integer }[] }[]
+function native.store.metrics(run, filter) end
+---@return { key: string, task: string, attempt: integer, tag: string, state: string, code: integer|nil, log: string, log_bytes: integer, started: number|nil, ended: number|nil }[]
+function native.store.commands(run) end
+---@return table<string, any>  what the run shows now: see native.run.show
+function native.store.shown(run) end
+
+-- run: the run this process owns --------------------------------------------------------------------
+
+native.run = {}
+---@param fields { name: string, params: table, env: table, sources: { path: string, text: string }[], budget?: number, seed?: integer, parent?: string }
+---@return string id
+function native.run.create(fields) end
+--- Takes the run's lock and a new epoch, loads its journal; from now on steps are journaled. Raises conflict
+--- with fields {host, pid, since} when another process owns it.
+---@return { replaying: boolean, steps: integer, row: native.RunRow }
+function native.run.own(id) end
+---@return string|nil id  of the run this process owns
+function native.run.current() end
+---@return boolean  are recorded results still being delivered
+function native.run.replaying() end
+--- Records an event once, however often the run is replayed: its key is the task's path and ordinal, or `key`.
+---@return { id: integer, at: number, kind: string, data: table, fresh: boolean }  fresh: not seen before a crash
+function native.run.event(kind, data, key) end
+--- What views show of this run while it lives: a small table under `key`, or nil to take it away. Not durable.
+function native.run.show(key, value) end
+---@param state "running"|"waiting"|"paused"|"stopping"|"done"|"failed"|"stopped"
+---@param failure? table
+function native.run.set_state(state, failure) end
+--- Gives up the lock.
+function native.run.disown() end
+--- USD spent by this run until `clock.now()`.
+---@return number
+function native.run.cost() end
+--- Waits for a request of another process; answer it with native.run.reply. Outside tasks only.
+---@async
+---@return { id: integer, verb: string, args: table, by: { host: string, pid: integer, user: string } }
+function native.run.next_request() end
+function native.run.reply(id, answer) end
+--- Asks the owner of `run`; gives its answer, or nil when nobody owns the run.
+---@async
+---@return any|nil
+function native.run.request(run, verb, args, timeout) end
+
+-- provider, instance, transfer ------------------------------------------------------------------------
+
+native.provider = {}
+---@return string[]
+function native.provider.names() end
+---@return table  capabilities; see docs/design/providers.md
+function native.provider.caps(name) end
+--- class query. Offers that satisfy the query, cheapest first.
+---@async
+---@param query { gpu?: string[], cpus?: integer, memory?: integer, disk?: integer, spot?: boolean, max_price?: number, region?: string, settings: table }
+---@return { id: string, provider: string, region: string, type: string, gpu: { name: string, count: integer, memory: integer }|nil, cpus: integer, memory: integer, disk: integer, price: number, spot: boolean, reliability: number|nil, raw: table }[]
+function native.provider.offers(name, query) end
+--- Everything of ours that the provider knows, not journaled. complete=false: do not act on what is missing.
+---@async
+---@return { complete: boolean, instances: { tag: string, provider_id: string, state: string, price: number, host: string|nil }[] }
+function native.provider.list(name) end
+--- Causes a fault on the `local` provider: {action="preempt"|"lose"|"refuse"|"delay"|"lose_reply", instance=tag, count=, seconds=}.
+---@return table
+function native.provider.drill(name, fault) end
+---@return { seconds: number, usd: number, entries: table[] }  the provider's own bill
+function native.provider.bill(name) end
+
+native.instance = {}
+--- class adoptable. Rents exactly one instance; see steps.md.
+---@async
+---@param fields { label: string, name: string, provider: string, offer: table, image?: string, disk?: integer, spot?: boolean, settings: table, lifetime?: number }
+---@return { tag: string, name: string, provider: string, provider_id: string, price: number, host: string }
+function native.instance.create(fields) end
+--- class idempotent. Linked, agent deployed and answering.
+---@async
+---@return { home: string, cpus: integer, memory: integer, disk: integer, gpus: table[], os: string, arch: string, agent: string }
+function native.instance.ready(tag, timeout) end
+--- class idempotent. Returns when the provider has proved it gone.
+---@async
+---@return { gone: boolean, cost: number }
+function native.instance.destroy(tag) end
+--- class query.
+---@async
+---@return { state: string, reason: string|nil }
+function native.instance.get(tag) end
+--- class opaque. A short command; output of both streams bounded at 1 MiB.
+---@async
+---@param command { shell: string }|{ list: string[] }
+---@param options? { dir?: string, env?: table, input?: string, timeout?: number, interrupted?: "rerun"|"fail" }
+---@return { code: integer, out: string, err: string }
+function native.instance.exec(tag, command, options) end
+--- class keyed. Starts a command that outlives everyone; the same key is started once.
+---@async
+---@param fields { key: string, task: string, attempt: integer, command: table, dir?: string, env?: table<string, string|{secret: string}>, metrics?: table<string, {pattern: string, step?: string}> }
+---@return { key: string, already: boolean }
+function native.instance.start(tag, fields) end
+--- class wait. Follows the command's log into the run's folder, takes metrics from it, gives its end. Raises
+--- preempted or lost when the instance went away.
+---@async
+---@return { code: integer, signal: integer, seconds: number, oom: boolean, metrics: table<string, {last: number, best: number, min: number, max: number, count: integer, step: number}> }
+function native.instance.wait(tag, key) end
+--- class idempotent. To the whole process group of the command.
+---@async
+function native.instance.signal(tag, key, signal) end
+--- Ends all living instances of `run`, from their rows alone, without its cholfile. Not journaled as steps.
+---@async
+---@return { tag: string, name: string, gone: boolean, error: string|nil }[]
+function native.instance.release_all(run) end
+--- Compares our rows with the provider's list: ends what is void, gone or owned by a finished run, reports the rest.
+---@async
+---@param options { dry_run?: boolean }
+---@return { ended: table[], lost: table[], foreign: table[], incomplete: string[] }
+function native.instance.reap(options) end
+
+native.transfer = {}
+--- class idempotent. Each side is { tag = "…" or nil, path = "…" }; paths on an instance are as the command sees
+--- them, relative ones below its home. Progress is shown under "sync/<name>".
+---@async
+---@param fields { name: string, from: table, to: table, exclude?: string[], delete?: boolean, checkpoints?: boolean, include_ignored?: boolean, dry_run?: boolean }
+---@return { files: integer, bytes: integer, deleted: integer, unchanged: integer, skipped: { path: string, why: string }[], seconds: number, plan: table[]|nil }
+function native.transfer.sync(fields) end
+--- class query. Complete checkpoints at a place, oldest first.
+---@async
+---@return { name: string, path: string, step: number|nil, bytes: integer, mtime: number }[]
+function native.transfer.checkpoints(place) end
