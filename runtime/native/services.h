@@ -1,0 +1,47 @@
+// Everything a native module may use. One for each process; made in app/main, opened on first use so
+// that `choline --version` and `check` pay for nothing they do not need.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "loop/loop.h"
+
+namespace choline {
+
+class Store;      // store/store.h: the SQLite store
+class OwnedRun;   // durable/owned_run.h: lock, epoch, steps, requests of the run this process owns
+class Providers;  // provider/providers.h: by name
+class Instances;  // durable/instances.h: rent, link, commands, by tag
+
+struct Folders {  // XDG, resolved once; see docs/design/state.md
+  std::string config, state, cache, executable, agent, share;
+};
+
+struct Services {
+  Services(Loop& the_loop, Folders the_folders);
+  ~Services();
+  Services(const Services&) = delete;
+  Services& operator=(const Services&) = delete;
+
+  // Each opens on first use and stays. The store refuses a network file system and a newer schema.
+  Result<Store*> store();
+  Result<Providers*> providers();
+  Result<Instances*> instances();
+
+  Loop& loop;
+  Folders folders;
+  // Set by the border: calls `fn` once, when every durable Lua task has run until it waits.
+  std::function<void(std::function<void()>)> when_quiet;
+  std::unique_ptr<OwnedRun> owned;  // null while this process owns no run
+
+ private:
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Providers> providers_;
+  std::unique_ptr<Instances> instances_;
+};
+
+}  // namespace choline
