@@ -1,0 +1,76 @@
+// What a transfer is asked for and what it answers; shared by both ends.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace choline {
+
+struct SyncOptions {
+  std::vector<std::string> exclude;  // gitignore patterns, relative to the root of the tree
+  bool use_ignore_files = true;      // honour .gitignore and .cholineignore; leave .git out
+  bool delete_extra = false;         // remove at the target what the source does not have
+  bool checkpoints = false;          // only complete entries move; see transfer/checkpoint.h
+  bool dry_run = false;              // say what would move and why, change nothing
+  bool compare_content = false;      // digest also those files whose size and time are equal
+  bool durable = true;               // fsync before a file gets its name
+  // Links whose target leads out of the tree are skipped, and said. Unset: skipped when files
+  // come here from a far end, taken when they go there.
+  std::optional<bool> outside_links;
+  double settle = 1.0;  // seconds between the two looks that tell a checkpoint is not being written
+};
+
+// Why something moves.
+enum class MoveReason { created, size, mtime, content, mode, kind, link, removed };
+std::string_view to_text(MoveReason reason);
+
+struct SyncMove {
+  std::string path;  // relative, any bytes but NUL
+  MoveReason reason = MoveReason::created;
+  uint64_t bytes = 0;
+};
+
+struct SyncNote {
+  std::string path;
+  std::string why;
+};
+
+struct SyncProgress {
+  uint64_t files_done = 0;
+  uint64_t files_total = 0;
+  uint64_t bytes_done = 0;
+  uint64_t bytes_total = 0;
+};
+
+struct SyncReport {
+  uint64_t entries = 0;        // files, folders and links at the source, after the rules
+  uint64_t files_moved = 0;    // contents sent
+  uint64_t bytes_moved = 0;
+  uint64_t touched = 0;        // folders made, links set, modes and times changed
+  uint64_t removed = 0;
+  std::vector<SyncMove> moves;    // what moved, or would; the first kListLimit
+  std::vector<SyncNote> skipped;  // left out on purpose: sockets, half-written checkpoints, ...
+  std::vector<SyncNote> failed;   // could not be read or written; the rest was moved
+};
+constexpr size_t kListLimit = 10000;
+
+Json to_json(const SyncOptions& options);
+Result<SyncOptions> sync_options_from_json(const Json& value);
+Json to_json(const SyncReport& report);
+Result<SyncReport> sync_report_from_json(const Json& value);
+
+struct Checkpoint {
+  std::string name;               // of the file or folder
+  std::optional<uint64_t> step;   // the number at the end of the name
+  double mtime = 0;               // of its newest file, wall seconds
+  uint64_t bytes = 0;
+};
+Json to_json(const Checkpoint& checkpoint);
+Result<Checkpoint> checkpoint_from_json(const Json& value);
+
+}  // namespace choline

@@ -1,0 +1,29 @@
+// The far end of a transfer: what the agent runs for each transfer channel. Blocking, single
+// threaded, no loop: the agent forks a child that calls this on one end of a socket pair and relays
+// the bytes of the other, so that a transfer never delays a log line or a signal. The child ends
+// with the session.
+//
+// The agent compiles these files of runtime/: base/{error,json,text,random,digest_fast}.cc and
+// transfer/{checkpoint,frame,ignore,options,plan,receive,send,serve,stream,target,tree}.cc.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "transfer/stream.h"
+
+namespace choline {
+
+struct ServeOptions {
+  // Relative places of a request start here; an empty one means the current folder.
+  std::string root;
+};
+
+// Serves one session: reads the request, sends or receives a tree, reports, returns. An error has
+// been told to the peer already where that was possible.
+Status serve_transfer(Stream& stream, const ServeOptions& options);
+
+// The same over a descriptor, or two; gives an exit code (0 or 1). Ignores SIGPIPE.
+int serve_transfer(int in, int out, const ServeOptions& options);
+
+}  // namespace choline

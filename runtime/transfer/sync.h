@@ -1,0 +1,35 @@
+// Moves a tree of files from one place to another. Each file is complete at the target or not
+// there; what is already there is not sent again. See docs/design/transfer.md.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "loop/co.h"
+#include "loop/loop.h"
+#include "transfer/channel.h"
+#include "transfer/options.h"
+
+namespace choline {
+
+struct SyncEnd {
+  std::string path;
+  std::unique_ptr<Channel> channel;  // null: here
+};
+
+using SyncProgressFn = std::function<void(const SyncProgress&)>;
+
+// Moves the tree, file or link at `from` to `to`; at least one of them is here. `progress` is
+// called on the loop, at most ten times a second and once at the end. Destroying the Co stops the
+// transfer; files that were complete by then stay.
+Co<Result<SyncReport>> sync_files(Loop& loop, SyncEnd from, SyncEnd to, SyncOptions options,
+                                  SyncProgressFn progress);
+
+// The complete checkpoints at a place, oldest first: by step, then by age.
+Co<Result<std::vector<Checkpoint>>> list_checkpoints(Loop& loop, SyncEnd at);
+
+}  // namespace choline
