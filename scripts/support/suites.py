@@ -1,0 +1,283 @@
+"""Runs the phases of scripts/test one after the other and adds up what they counted.
+
+A phase is a function that gets the Session and reports passes and failures to it. A phase that
+cannot run is a failure, never a silent skip; a failure does not stop the phases after it.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import processes
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+CORES = os.cpu_count() or 2
+COUNTS = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
+DOCTEST = re.compile(r"test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed")
+PHASES = {}  # name -> (function, whether --quick runs it), in the order they run
+
+
+def phase(name, quick=False):
+    def declare(function):
+        PHASES[name] = (function, quick)
+        return function
+
+    return declare
+
+
+def say(text):
+    print(text, flush=True)
+
+
+class Session:
+    """Totals, the failures by name, and a folder and an environment of the tests' own."""
+
+    def __init__(self, scratch, quick):
+        self.scratch = scratch
+        self.quick = quick
+        self.passed = 0
+        self.failures = []
+        self.mark = uuid.uuid4().hex
+        self.phase = ""
+
+    def environment(self, **more):
+        """What tests run with: nothing of the person's own configuration, state or cache."""
+        home = self.scratch / "home"
+        home.mkdir(exist_ok=True)
+        there = {
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_STATE_HOME": str(home / "state"),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "XDG_DATA_HOME": str(home / "data"),
+            "TMPDIR": str(self.scratch),
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+            processes.MARK: self.mark,
+        }
+        there.update(more)
+        return there
+
+    def add(self, passed, failed, what):
+        self.passed += passed
+        self.failures += [f"{self.phase}: {what}"] * failed
+
+    def check(self, good, what):
+        self.add(1 if good else 0, 0 if good else 1, what)
+        return good
+
+    def run(self, command, name, timeout=900, show=False, **options):
+        """Returns (exit, output). The output goes to build/logs too, and is shown when it failed."""
+        logs = BUILD / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        options.setdefault("cwd", ROOT)
+        options.setdefault("env", self.environment())
+        try:
+            done = subprocess.run(
+                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, timeout=timeout, errors="replace", text=True, **options)
+            code, output = done.returncode, done.stdout
+        except subprocess.TimeoutExpired as expired:
+            partial = expired.stdout or b""
+            output = partial.decode(errors="replace") if isinstance(partial, bytes) else partial
+            code, output = 124, f"{output}\nstopped after {timeout} s"
+        except OSError as error:
+            code, output = 127, f"{command[0]}: {error}"
+        (logs / f"{self.phase}-{name}.log").write_text(output)
+        if code != 0 or show:
+            say(f"-- {self.phase}: {name} (exit {code})\n{output.rstrip()}")
+        return code, output
+
+    def suite(self, command, name, **options):
+        """Runs a program that ends with `N passed, N failed` and adds what it counted."""
+        code, output = self.run(command, name, **options)
+        found = COUNTS.findall(output)
+        if not found:
+            return self.add(0, 1, f"{name} printed no counts (exit {code})")
+        passed, failed = map(int, found[-1])
+        if passed + failed == 0:
+            return self.add(0, 1, f"{name} ran no test")
+        if code != 0 and failed == 0:
+            failed = 1
+        say(f"   {name}: {passed} passed, {failed} failed")
+        return self.add(passed, failed, name)
+
+    def build(self, folder, *options, targets=()):
+        environment = dict(os.environ)
+        command = [ROOT / "scripts/build", "--dir", folder, *options, *targets]
+        code, _ = self.run(command, "build", timeout=2400, env=environment)
+        return self.check(code == 0, f"build into {folder.relative_to(ROOT)}")
+
+
+def programs(folder):
+    """The native test programs a build must have given, one for each folder of tests/native."""
+    floors = sorted(path.parent.name for path in ROOT.glob("tests/native/*/*.cc"))
+    return [folder / "tests" / f"test_{floor}" for floor in dict.fromkeys(floors)]
+
+
+def run_native(session, folder, **environment):
+    def run_one(program):
+        if not program.exists():
+            return program, None, ""
+        own = session.scratch / f"{session.phase}-{program.name}"
+        own.mkdir(exist_ok=True)
+        values = session.environment(TMPDIR=str(own), **environment)
+        return program, *session.run([program], program.name, env=values, cwd=own)
+
+    expected = programs(folder)
+    session.check(expected, "tests/native has no tests")
+    with ThreadPoolExecutor(CORES) as pool:
+        for program, code, output in pool.map(run_one, expected):
+            found = DOCTEST.search(output)
+            if code is None:
+                session.add(0, 1, f"{program.name} was not built")
+            elif not found:
+                session.add(0, 1, f"{program.name} ended without a summary (exit {code})")
+            else:
+                total, passed, failed = map(int, found.groups())
+                session.add(passed, failed or int(code != 0), program.name)
+                say(f"   {program.name}: {passed} of {total} passed")
+
+
+def run_cases(session, folder, *names, **environment):
+    values = session.environment(CHOLINE_BUILD=str(folder), **environment)
+    command = [sys.executable, "tests/cases/run.py", *names]
+    session.suite(command, "-".join(["cases", *names]), env=values, timeout=1500)
+
+
+@phase("build", quick=True)
+def build_release(session):
+    session.build(BUILD)
+
+
+@phase("native", quick=True)
+def native(session):
+    run_native(session, BUILD)
+
+
+@phase("stdlib", quick=True)
+def stdlib(session):
+    session.suite(["lua5.4", "tests/stdlib/run.lua"], "stdlib")
+
+
+@phase("gates", quick=True)
+def gates(session):
+    values = session.environment(CHOLINE_BUILD=str(BUILD))
+    command = [sys.executable, "tests/gates/run.py", *(["--quick"] if session.quick else [])]
+    session.suite(command, "gates", env=values)
+
+
+@phase("cases")
+def cases(session):
+    run_cases(session, BUILD)
+
+
+@phase("examples")
+def examples(session):
+    run_cases(session, BUILD, "examples")
+
+
+@phase("docs")
+def docs(session):
+    run_cases(session, BUILD, "docs")
+
+
+@phase("clang")
+def clang(session):
+    session.build(BUILD / "clang", "--type", "Debug", "-DCMAKE_CXX_COMPILER=clang++")
+
+
+@phase("c-lua")
+def c_lua(session):
+    folder = BUILD / "c-lua"
+    if session.build(folder, "--type", "Debug", "-DCHOLINE_LUA=c"):
+        run_native(session, folder)
+        run_cases(session, folder, "smoke")
+
+
+@phase("sanitize")
+def sanitize(session):
+    folder = BUILD / "sanitize"
+    stress = {
+        "CHOLINE_LUA_STRESS": "1",
+        "CHOLINE_TEST_SLOW": "10",
+        "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    if session.build(folder, "--type", "Debug", "-DCHOLINE_SANITIZE=ON"):
+        run_native(session, folder, **stress)
+        run_cases(session, folder, "smoke", **stress)
+
+
+@phase("package")
+def package(session):
+    session.suite([sys.executable, "tests/cases/package.py", BUILD], "package")
+
+
+@phase("leftovers")
+def leftovers(session):
+    """Nothing that a test started may outlive it."""
+    alive = processes.wait_until_gone(
+        lambda: processes.marked(session.mark) or processes.below(session.scratch), seconds=10)
+    for process in alive:
+        say(f"   still there: {process}")
+        process.kill()
+    session.check(not alive, f"{len(alive)} processes outlived the tests")
+
+
+def read_arguments():
+    listing = "\n".join(f"  {name}{'  (quick)' if quick else ''}" for name, (_, quick) in PHASES.items())
+    parser = argparse.ArgumentParser(
+        prog="scripts/test", description="Builds choline and runs its suites.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"phases:\n{listing}\n\nexample: scripts/test --quick")
+    parser.add_argument("--quick", action="store_true", help="only what a developer needs each time")
+    parser.add_argument("phases", nargs="*", metavar="PHASE", help="run these phases only")
+    options = parser.parse_args()
+    unknown = [name for name in options.phases if name not in PHASES]
+    if unknown:
+        parser.error(f"no phase \"{unknown[0]}\"; there are {', '.join(PHASES)}")
+    return options
+
+
+def main():
+    options = read_arguments()
+    chosen = options.phases or [
+        name for name, (_, quick) in PHASES.items() if quick or not options.quick]
+    if "leftovers" not in chosen:
+        chosen = [*chosen, "leftovers"]
+    began = time.monotonic()
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="choline-test-")).resolve()
+    session = Session(scratch, options.quick)
+    try:
+        for name in chosen:
+            session.phase = name
+            say(f"== {name}")
+            phase_began, failures = time.monotonic(), len(session.failures)
+            PHASES[name][0](session)
+            failed = len(session.failures) - failures
+            words = f", {failed} failed" if failed else ""
+            say(f"== {name}: {time.monotonic() - phase_began:.1f} s{words}")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    say(f"== all: {time.monotonic() - began:.1f} s")
+    for failure in dict.fromkeys(session.failures):
+        count = session.failures.count(failure)
+        say(f"failed: {failure}" + (f" ({count} times)" if count > 1 else ""))
+    say(f"{session.passed} passed, {len(session.failures)} failed")
+    return 1 if session.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
