@@ -55,5 +55,10 @@ NativeModule sys_module();
 NativeModule json_module();
 NativeModule clock_module();
 NativeModule wait_module();
+NativeModule text_module();
+
+class Host;  // lua/host.h
+// Makes all modules known to the host, and sets services.caller and services.when_quiet.
+void add_native_modules(Host& host, Services& services);
 
 }  // namespace choline

@@ -21,6 +21,12 @@ struct Folders {  // XDG, resolved once; see docs/design/state.md
   std::string config, state, cache, executable, agent, share;
 };
 
+// The Lua task that makes the present call. Read it before the first suspension of a coroutine.
+struct Caller {
+  std::string task;      // "main.train"
+  bool outside = false;  // not part of the run: nothing it does is journaled
+};
+
 struct Services {
   Services(Loop& the_loop, Folders the_folders);
   ~Services();
@@ -34,8 +40,10 @@ struct Services {
 
   Loop& loop;
   Folders folders;
-  // Set by the border: calls `fn` once, when every durable Lua task has run until it waits.
+  // Set by the border: calls `fn` once, when every durable Lua task has run until it waits. A result
+  // that `fn` delivers (by ending the Co of a step) counts at once: the next `fn` waits for it.
   std::function<void(std::function<void()>)> when_quiet;
+  std::function<Caller()> caller;
   std::unique_ptr<OwnedRun> owned;  // null while this process owns no run
 
  private:

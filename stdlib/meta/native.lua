@@ -1,7 +1,7 @@
 ---@meta
 -- The private native table: what C++ gives the stdlib. User code never sees it. Functions marked
 -- @async wait and may only be called in a task; those with a class are steps while this process owns
--- a run. All raise a failure `{kind, message, fields}`; times are wall seconds, sizes bytes, money USD.
+-- a run. Every stdlib chunk gets it as its first argument: `local native = ...`. All raise a failure `{kind, message, fields}`; times are wall seconds, sizes bytes, money USD.
 
 ---@class native
 ---@field version string
@@ -38,6 +38,10 @@ function native.task.cancel(task, why) end
 --- Runs `fn` while a cancellation of the running task is held off, for at most `seconds`.
 ---@async
 function native.task.shield(seconds, fn) end
+--- Calls `fn(...)`; whatever would wait in it raises `why` as an `invalid` failure. For policies and
+--- the top level of a cholfile.
+---@param why string  "a policy may not wait"
+function native.task.forbid_waiting(why, fn, ...) end
 ---@return string path, boolean outside, boolean cancelled
 function native.task.current() end
 --- A one-shot event between tasks of one run: set(value) once, wait() gives the value.
@@ -142,6 +146,10 @@ native.text = {}
 function native.text.sha256(text) end
 ---@return integer  columns a terminal needs
 function native.text.width(text) end
+--- The candidate most like `word`, when one is near enough to be a misspelling of it.
+---@param candidates string[]
+---@return string|nil
+function native.text.nearest(word, candidates) end
 ---@return string  6 characters, from the system's randomness
 function native.text.random_id() end
 
