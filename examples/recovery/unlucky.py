@@ -1,5 +1,5 @@
-"""The quickstart's training with bad luck: the first attempt ends with exit 1 a third of the way, the
-second is killed (SIGKILL, by itself) two thirds of the way, the third has none."""
+"""The quickstart's training with bad luck: the first attempt ends with exit 1 a third of the way,
+the second is killed (SIGKILL, by itself) two thirds of the way, the third has none."""
 
 import argparse
 import os

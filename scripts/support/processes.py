@@ -69,7 +69,7 @@ def marked(mark):
 
 
 def below(folder):
-    """Those that work in the folder, run a program of it, or carry it in arguments or environment."""
+    """Those that work in it, run a program of it, or carry its name in arguments or environment."""
     text = str(folder)
     return [
         each for each in every()

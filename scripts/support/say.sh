@@ -9,7 +9,7 @@ fail() {
   exit 1
 }
 
-# phase NAME COMMAND...: runs the command, then says how long it took; ends the script when it fails.
+# phase NAME COMMAND...: runs the command and says how long it took; ends the script if it fails.
 phase() {
   local name=$1 from code=0
   shift

@@ -78,7 +78,7 @@ class Session:
         return good
 
     def run(self, command, name, timeout=900, show=False, **options):
-        """Returns (exit, output). The output goes to build/logs too, and is shown when it failed."""
+        """Returns (exit, output). The output goes to build/logs, and is shown when it failed."""
         logs = BUILD / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         options.setdefault("cwd", ROOT)
@@ -237,12 +237,13 @@ def leftovers(session):
 
 
 def read_arguments():
-    listing = "\n".join(f"  {name}{'  (quick)' if quick else ''}" for name, (_, quick) in PHASES.items())
+    listing = "\n".join(
+        f"  {name}{'  (quick)' if quick else ''}" for name, (_, quick) in PHASES.items())
     parser = argparse.ArgumentParser(
         prog="scripts/test", description="Builds choline and runs its suites.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"phases:\n{listing}\n\nexample: scripts/test --quick")
-    parser.add_argument("--quick", action="store_true", help="only what a developer needs each time")
+    parser.add_argument("--quick", action="store_true", help="what a developer needs each time")
     parser.add_argument("phases", nargs="*", metavar="PHASE", help="run these phases only")
     options = parser.parse_args()
     unknown = [name for name in options.phases if name not in PHASES]

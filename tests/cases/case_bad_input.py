@@ -177,7 +177,11 @@ task "show" { on = box, run = "true", env = { API_KEY = secret.API_KEY } }
         self.cholfile("""
 secret "API_KEY" { }
 local box = instance "box" { from = { here {} } }
-task "show" { on = box, run = "echo key is ${#API_KEY} long; echo $API_KEY", env = { API_KEY = secret.API_KEY } }
+task "show" {
+  on = box,
+  run = "echo key is ${#API_KEY} long; echo $API_KEY",
+  env = { API_KEY = secret.API_KEY },
+}
 """)
         value = "s3cr3t-of-this-test"
         result = self.choline("run", env={"API_KEY": value})
@@ -217,7 +221,8 @@ task "hello" { on = box, run = "echo hello" }
         """RLIMIT_FSIZE stands for the disk: a write past it fails as one on a full disk does."""
         self.cholfile(self.HELLO)
         self.choline("run")
-        program = self.write("limited", "#!/bin/sh\ntrap '' XFSZ\nulimit -f 1\nexec \"$@\"\n", 0o755)
+        limits = "#!/bin/sh\ntrap '' XFSZ\nulimit -f 1\nexec \"$@\"\n"
+        program = self.write("limited", limits, 0o755)
         from harness import CHOLINE
         result = self.choline(CHOLINE, "run", program=program, code=1)
         self.assert_clean(result.err)
@@ -287,7 +292,10 @@ class Interrupted(Case):
         self.cholfile("""
 local box = instance "box" { from = { here {} } }
 sync "code" { from = ".", to = "box:/work" }
-task "count" { on = box, run = "echo begun >> ../starts; cat ../starts; until test -e ../go; do sleep 0.1; done; echo over" }
+task "count" {
+  on = box,
+  run = "echo begun >> ../starts; cat ../starts; until test -e ../go; do sleep 0.1; done",
+}
 """.replace("../", str(self.work) + "/"))
         running = self.start("run")
         running.wait_for("begun")

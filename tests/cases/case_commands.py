@@ -34,7 +34,8 @@ class Help(Case):
     def test_completion_is_given_for_three_shells(self):
         for shell in ("bash", "zsh", "fish"):
             with self.subTest(shell=shell):
-                self.assert_says(self.choline("completion", shell).out, "choline", "check", "explain")
+                text = self.choline("completion", shell).out
+                self.assert_says(text, "choline", "check", "explain")
         self.choline("completion", "tcsh", code=2)
 
 
@@ -42,7 +43,7 @@ class Before(Case):
     """What can be asked before anything is rented."""
 
     def test_init_writes_a_cholfile_for_what_it_finds(self):
-        self.write("train.py", "import argparse\nimport torch\nif __name__ == '__main__':\n    pass\n")
+        self.write("train.py", "import argparse\nif __name__ == '__main__':\n    pass\n")
         self.write("requirements.txt", "torch\n")
         self.write(".gitignore", "data/\n")
         self.choline("init")
@@ -98,7 +99,8 @@ class After(Case):
         self.assertGreaterEqual(run["cost"], 0)
 
     def test_status_shows_tasks_and_metrics(self):
-        self.assert_says(self.choline("status", self.id).out, self.id, "done", "hello", "loss", "0.5")
+        text = self.choline("status", self.id).out
+        self.assert_says(text, self.id, "done", "hello", "loss", "0.5")
         self.assertIsInstance(self.choline("status", self.id, "--json").json, dict)
 
     def test_status_without_an_id_means_the_newest_run(self):

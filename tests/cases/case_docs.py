@@ -1,4 +1,4 @@
-"""Every block of code in README.md and docs/guide that is a cholfile or a command is tried as shown.
+"""Every block of code in README.md and docs/guide that is a cholfile or a command is tried.
 
 A page is one newcomer in one folder: its blocks are tried in order.
 
@@ -98,7 +98,7 @@ class Docs(Case):
             elif block.kind == "console":
                 self.try_commands(where, block.lines, tools)
             else:
-                self.fail(f"{where}: a block of `{block.kind}` is neither tried nor marked as not run")
+                self.fail(f"{where}: a block of `{block.kind}` is neither tried nor marked `not run`")
         return tried
 
     def try_cholfile(self, where, lines):
@@ -143,7 +143,7 @@ def name_of(page):
 
 
 def test_of(page):
-    return lambda self: self.assertGreater(self.try_page(page), 0, f"{page.name} has no block to try")
+    return lambda self: self.assertGreater(self.try_page(page), 0, f"{page.name} tries nothing")
 
 
 for each in PAGES:

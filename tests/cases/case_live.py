@@ -8,7 +8,8 @@ sync "code" { from = ".", to = "box:/work" }
 sync "results" { from = "box:/work/results", to = "./results", every = "200ms" }
 task "train" {
   on = box,
-  run = "mkdir results; for i in 1 2 3; do echo epoch=$i val_acc=0.$i; echo $i > results/$i; sleep 0.3; done",
+  run = [[mkdir results
+    for i in 1 2 3; do echo epoch=$i val_acc=0.$i; echo $i > results/$i; sleep 0.3; done]],
   metrics = { val_acc = { pattern = "val_acc=(%S+)", step = "epoch=(%d+)" } },
 }
 """

@@ -4,7 +4,11 @@ from harness import Case
 
 HELLO = """
 local box = instance "box" { from = { here {} } }
-task "hello" { on = box, run = "echo hello from $PWD; echo loss=0.5", metrics = { loss = "loss=(%S+)" } }
+task "hello" {
+  on = box,
+  run = "echo hello from $PWD; echo loss=0.5",
+  metrics = { loss = "loss=(%S+)" },
+}
 """
 
 

@@ -1,7 +1,7 @@
 """What end-to-end cases stand on: the real program, in a folder and with directories of its own.
 
-A case is a `Case` (a unittest.TestCase). Each test gets `self.work`, an empty folder to stand in, and
-`self.choline(...)`. After each test nothing that it started may be alive.
+A case is a `Case` (a unittest.TestCase). Each test gets `self.work`, an empty folder to stand in,
+and `self.choline(...)`. After each test nothing that it started may be alive.
 """
 
 import json
@@ -43,7 +43,7 @@ class Result:
 
 
 class Running:
-    """A choline that is still at work; its output is collected in files, so that it never blocks."""
+    """A choline that is still at work; its output goes to files, so that it never blocks."""
 
     def __init__(self, case, words, process, out, err):
         self.case, self.words, self.process = case, words, process
@@ -61,7 +61,7 @@ class Running:
         self.process.send_signal(number)
 
     def wait_for(self, text):
-        """Until `text` is in the output, on either stream; fails when the command ends without."""
+        """Until `text` is in the output, on either stream; fails if the command ends without."""
         self.case.wait_until(
             lambda: text in self.out + self.err or self.process.poll() is not None, f"\"{text}\"")
         self.case.assertIn(text, self.out + self.err, f"in the output of {self.words}")

@@ -53,7 +53,7 @@ def run_here(name):
 
 
 def run_apart(name):
-    """Runs one test in a process of its own, so that tests neither wait for nor touch each other."""
+    """Runs one test in a process of its own, so that no test waits for or touches another."""
     began = time.monotonic()
     done = subprocess.run([sys.executable, __file__, "--one", name], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
