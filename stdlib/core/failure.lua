@@ -29,6 +29,7 @@ M.catalogue = {
   { name = "budget", exit = 6, help = "the budget is spent, or would be" },
   { name = "checkpoint_invalid", exit = 1, help = "a checkpoint is incomplete or cannot be read" },
   { name = "cancelled", exit = 130, help = "somebody, or another part of the run, asked for its end" },
+  { name = "failed", exit = 1, help = "the cholfile said fail, or a part of it failed" },
   { name = "invalid", exit = 2, help = "a wrong argument, file, reply or cholfile", world = true },
   { name = "not_found", exit = 3, help = "there is no such thing", world = true },
   { name = "conflict", exit = 8, help = "someone else holds it", world = true },
