@@ -3,6 +3,7 @@
 
 #include <coroutine>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -150,6 +151,64 @@ class OnWorker {
   Loop& loop_;
   std::function<T()> blocking_;
   std::shared_ptr<Slot> slot_;
+};
+
+// Runs `work` for at most `seconds`; gives its result, or nothing when the time was up, and the work
+// is then cancelled. `co_await WithTimeout<T>(loop, seconds, work(...))`.
+template <class T>
+class WithTimeout {
+ public:
+  WithTimeout(Loop& loop, double seconds, Co<T> work)
+      : loop_(loop), seconds_(seconds), slot_(std::make_shared<Slot>()) {
+    driver_ = drive(loop, std::move(work), slot_);
+  }
+  WithTimeout(const WithTimeout&) = delete;
+  WithTimeout& operator=(const WithTimeout&) = delete;
+  ~WithTimeout() {
+    slot_->caller = nullptr;
+    if (timer_) loop_.cancel(timer_);
+  }
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> caller) {
+    slot_->caller = caller;
+    timer_ = loop_.timer(seconds_ < 0 ? 0 : seconds_, [this, caller] {
+      timer_ = 0;
+      if (slot_->ended) return;  // its post is on the way
+      driver_ = Co<void>();
+      caller.resume();
+    });
+    driver_.resume();
+  }
+  std::optional<T> await_resume() {
+    if (slot_->thrown) std::rethrow_exception(slot_->thrown);
+    return std::move(slot_->result);
+  }
+
+ private:
+  struct Slot {  // shared with a posted end, which may outlive the awaiting frame
+    std::optional<T> result;
+    std::exception_ptr thrown;
+    bool ended = false;
+    std::coroutine_handle<> caller;
+  };
+  static Co<void> drive(Loop& loop, Co<T> work, std::shared_ptr<Slot> slot) {
+    try {
+      T result = co_await work;
+      slot->result.emplace(std::move(result));
+    } catch (...) {
+      slot->thrown = std::current_exception();
+    }
+    slot->ended = true;
+    // By a post: the caller may destroy the frame whose stack this is.
+    loop.post([slot] {
+      if (slot->caller) slot->caller.resume();
+    });
+  }
+  Loop& loop_;
+  double seconds_;
+  std::shared_ptr<Slot> slot_;
+  TimerId timer_ = 0;
+  Co<void> driver_;
 };
 
 }  // namespace choline

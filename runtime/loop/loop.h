@@ -39,7 +39,8 @@ class Loop {
 
   // Level-triggered. `events` is a set of Ready bits; kHangup is always reported. The handler may
   // unwatch itself; an event for an unwatched id is never delivered, also when the descriptor's
-  // number was reused within one batch.
+  // number was reused within one batch. Several watches of one descriptor are fine; a regular file
+  // is always ready. Unwatch before closing.
   virtual WatchId watch(int fd, unsigned events, std::function<void(unsigned)> fn) = 0;
   virtual void rewatch(WatchId id, unsigned events) = 0;
   virtual void unwatch(WatchId id) = 0;
@@ -59,7 +60,11 @@ class Loop {
   // Blocking work on a worker thread; `done` runs on the loop afterwards. SimLoop runs it inline.
   virtual void work(Fn blocking, Fn done) = 0;
 
-  virtual void run() = 0;   // until stop(), or until nothing is left that could ever fire
+  // Until stop(), or until nothing is left that could ever fire: no timer, watch, post, child or
+  // work. Handlers of signals and clock jumps do not count, else a program that minds Ctrl-C would
+  // never end; nor do threads that might post, unless something is watched for them meanwhile.
+  // What a handler throws comes out of run(), which may then be called again.
+  virtual void run() = 0;
   virtual void stop() = 0;
 };
 
