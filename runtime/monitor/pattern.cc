@@ -28,6 +28,7 @@ std::bitset<256> class_bytes(unsigned char letter) {
     case 'u': bytes = bytes_where(std::isupper); break;
     case 'w': bytes = bytes_where(std::isalnum); break;
     case 'x': bytes = bytes_where(std::isxdigit); break;
+    case 'z': bytes.set(0); break;
     default: bytes.set(letter); return bytes;
   }
   return std::isupper(letter) ? ~bytes : bytes;
