@@ -46,7 +46,7 @@ end
 local function parse_integer(value)
   local whole <const> = type(value) == "number" and math.tointeger(value)
   if whole then return whole end
-  return nil, ("expected a whole number, got %s"):format(text.show(value))
+  return nil, ("expected an integer, got %s"):format(text.show(value))
 end
 
 local function parse_number(value)
@@ -99,7 +99,7 @@ M.types = {
   ["function"] = of_type("function", "a function"),
   table = of_type("table", "a table"),
   number = { expected = "a number", accepts = "number", parse = parse_number },
-  integer = { expected = "a whole number", accepts = "number", parse = parse_integer },
+  integer = { expected = "an integer", accepts = "number", parse = parse_integer },
   duration = of_text(duration.expected, duration.parse),
   size = of_text(size.expected, size.parse),
   money = of_text(money.expected, money.parse),
@@ -214,7 +214,9 @@ function check_value(spec, value, report, path, context)
     typed, message = kind.parse(value, context)
   end
   if message == nil and spec.type == "table" and spec.fields then
-    return M.fields(spec.fields, value, report, path, context)
+    local inner_context <const> = setmetatable({ what = ('"%s"'):format(M.path_text(path)) },
+      { __index = context })
+    return M.fields(spec.fields, value, report, path, inner_context)
   end
   message = message or (spec.choices and check_choice(spec, typed)) or check_range(spec, typed)
   if message then

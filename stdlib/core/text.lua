@@ -84,6 +84,8 @@ function M.show(value, most)
     return "a " .. type(value)
   elseif math.type(value) == "float" and value == math.floor(value) and math.abs(value) < 1e15 then
     return ("%.1f"):format(value)
+  elseif type(value) == "boolean" then
+    return "the boolean " .. tostring(value)
   end
   return tostring(value)
 end

@@ -1,0 +1,405 @@
+-- Every word of a cholfile, once, as data: what it is, its fields with types, units and defaults, and
+-- an example. Checking, `choline explain`, the editor's meta files and the reference manual read it.
+
+
+local M = {}
+
+---@class Word
+---@field name string
+---@field group "declaration"|"provider"|"policy"|"verdict"|"chooser"|"program"|"module"
+---@field call "named"|"table"|"value"|"none"|"body"|"constant"|"special"  how it is written
+---@field summary string
+---@field help? string
+---@field fields? Field[]
+---@field value? Field       what a word with call = "value" takes
+---@field example string
+---@field since? "next"
+
+local failure_kinds <const> = '{ "crashed", "lost" }'
+
+local wait_fields <const> = {
+  { name = "up_to", type = "duration", help = "the longest wait", example = '"10m"' },
+  { name = "factor", type = "number", min = 1,
+    help = "each wait is this many times the one before; 2 when up_to is given", example = "2" },
+  { name = "jitter", type = "number", min = 0, max = 1, default = 0,
+    help = "the part of a wait that is random, so that many tasks do not come back at once",
+    example = "0.2" },
+}
+M.wait_fields = wait_fields
+
+M.list = {
+  -- Declarations ---------------------------------------------------------------------------------
+  { name = "param", group = "declaration", call = "named",
+    summary = "a declared, typed input of the cholfile",
+    help = "Its value is param.NAME. It is given as NAME=VALUE on the command line, or in a file with "
+      .. "--params. The type follows from the default when it is not said. A duration, size or money "
+      .. "is given to the file as it is written, so that it fits into any field.",
+    fields = {
+      { name = "default", type = "any", help = "its value when none is given", example = "90" },
+      { name = "type", type = "string",
+        choices = { "string", "integer", "number", "boolean", "duration", "size", "money" },
+        help = "what values it takes; follows from the default, else \"string\"",
+        example = '"integer"' },
+      { name = "choices", type = "any", help = "the only values it takes, as a list",
+        example = '{ "adam", "sgd" }' },
+      { name = "required", type = "boolean",
+        help = "must it be given? true when there is no default", example = "true" },
+      { name = "help", type = "string", help = "one line for people", example = '"passes over the data"' },
+    },
+    example = 'param "epochs" { default = 90, help = "passes over the data" }' },
+
+  { name = "secret", group = "declaration", call = "named",
+    summary = "a value that never prints, is never stored, and goes only where it is declared",
+    help = "Read from the environment variable of that name when a command needs it. secret.NAME is a "
+      .. "reference for `env`, never the value itself.",
+    fields = {
+      { name = "optional", type = "boolean", default = false,
+        help = "may it be absent? A command then does not get it", example = "true" },
+    },
+    example = 'secret "WANDB_API_KEY" { optional = true }' },
+
+  { name = "instance", group = "declaration", call = "named",
+    summary = "a place to compute that is rented when a task needs it",
+    help = "Says what is needed; which offer is taken is decided when the run takes it. In a pipeline "
+      .. ":acquire { … } rents one, with other values for these fields where they are given.",
+    fields = {
+      { name = "gpu", type = "strings",
+        help = "any of these GPUs; \":2\" after a name for two of them",
+        example = '{ "RTX 4090", "A100-80GB:2" }' },
+      { name = "cpus", type = "integer", min = 1, help = "at least this many processors", example = "8" },
+      { name = "memory", type = "size", help = "at least this much memory", example = '"32 GB"' },
+      { name = "disk", type = "size", help = "at least this much disk", example = '"80 GB"' },
+      { name = "image", type = "string", help = "container image that the instance starts with",
+        example = '"pytorch/pytorch:2.4.0-cuda12.4-cudnn9-runtime"' },
+      { name = "spot", type = "boolean", default = false,
+        help = "cheaper, and the provider may take it away at any time", example = "true" },
+      { name = "max_price", type = "price", help = "the most that is paid", example = '"$0.60/h"' },
+      { name = "from", type = "providers", help = "who may rent it; this computer when it is not said",
+        example = '{ here { price = "$0.10/h" } }' },
+      { name = "region", type = "strings", help = "only in these regions", example = '"eu-central"' },
+      { name = "keep", type = "boolean", default = false,
+        help = "leave it running when the run ends; `choline gc` ends it", example = "true" },
+    },
+    example = 'local gpu = instance "gpu" { gpu = "RTX 4090", disk = "80 GB", max_price = "$0.60/h" }' },
+
+  { name = "sync", group = "declaration", call = "named",
+    summary = "a flow of files between here and an instance",
+    help = "Exactly one side is on an instance. Without `every` it is done once: before the command "
+      .. "when it leads to the instance, after it when it leads away. With `every` it is done again and "
+      .. "again while tasks run there, and a last time at the end. In commands {NAME} is its path on "
+      .. "the instance. Files that .gitignore names are left out on the way to an instance.",
+    fields = {
+      { name = "from", type = "place", required = true, help = "where the files are", example = '"."' },
+      { name = "to", type = "place", required = true, help = "where they go",
+        example = '"gpu:/workspace"' },
+      { name = "every", type = "duration", help = "again after this long, while tasks run",
+        example = '"2m"' },
+      { name = "exclude", type = "strings", help = "patterns of files to leave out, as in .gitignore",
+        example = '{ "*.pt", "data/" }' },
+      { name = "include_ignored", type = "boolean", default = false,
+        help = "also send what .gitignore names", example = "true" },
+      { name = "delete", type = "boolean", default = false,
+        help = "delete at the target what is not at the source", example = "true" },
+      { name = "checkpoints", type = "boolean",
+        help = "only complete checkpoints count; true for the sync that a resume names",
+        example = "true" },
+    },
+    example = 'sync "code" { from = ".", to = "gpu:/workspace", exclude = { "data/" } }' },
+
+  { name = "task", group = "declaration", call = "named",
+    summary = "a named piece of work on an instance, tried again and moved as its policies say",
+    help = "setup runs once for each instance, run once for each attempt, and resume.run in its place "
+      .. "when a complete checkpoint exists. A command is a list (no shell) or a text (the instance's "
+      .. "shell, which stops at the first error); many lines are a script.",
+    fields = {
+      { name = "on", type = "instance", required = true, help = "the instance it runs on",
+        example = "gpu" },
+      { name = "after", type = "task names", help = "tasks that must be done before",
+        example = '{ "prepare" }' },
+      { name = "setup", type = "command", help = "run once for each instance",
+        example = '"pip install -r requirements.txt"' },
+      { name = "run", type = "command or function", required = true,
+        help = "run once for each attempt; or a function(context) with steps as in a pipeline",
+        example = '"python train.py --epochs {epochs}"' },
+      { name = "resume", type = "table", help = "how it goes on from a checkpoint",
+        example = '{ from = "checkpoints", run = "python train.py --resume {checkpoint}" }',
+        fields = {
+          { name = "from", type = "sync name", required = true, help = "the sync that holds checkpoints",
+            example = '"checkpoints"' },
+          { name = "run", type = "command", required = true,
+            help = "in place of run, with {checkpoint} as the path of the newest complete one",
+            example = '"python train.py --resume {checkpoint}"' },
+        } },
+      { name = "dir", type = "string",
+        help = "folder on the instance; where the first sync to it leads when it is not said",
+        example = '"/workspace"' },
+      { name = "env", type = "map of env_value", help = "environment variables of its commands",
+        example = "{ WANDB_API_KEY = secret.WANDB_API_KEY }" },
+      { name = "metrics", type = "map of metric",
+        help = "numbers to take from its output, by a Lua pattern with one capture",
+        example = '{ loss = "loss=(%S+)" }' },
+      { name = "retry", type = "policy", help = "when it is tried again on the same instance",
+        example = 'retry { max = 3 }' },
+      { name = "failover", type = "policy", help = "when it goes on with another offer",
+        example = 'failover { on = { "preempted", "lost" } }' },
+      { name = "stop", type = "any", since = "next", help = "ends it early when a metric says so",
+        example = 'when(metric "val_acc":plateau { over = 50 })' },
+      { name = "timeout", type = "duration", help = "the longest that one attempt may take",
+        example = '"36h"' },
+      { name = "stop_signal", type = "string", default = "TERM",
+        choices = { "TERM", "INT", "HUP", "USR1", "USR2" },
+        help = "what tells the command to write a checkpoint and end", example = '"INT"' },
+      { name = "grace", type = "duration", default = "30s",
+        help = "how long it may take to end after the signal", example = '"2m"' },
+      { name = "finally", type = "string", default = "destroy", choices = { "destroy", "keep" },
+        help = "what becomes of the instance when no other task needs it", example = '"destroy"' },
+    },
+    example = 'task "train" { on = gpu, run = "python train.py --epochs {epochs}", timeout = "36h" }' },
+
+  { name = "budget", group = "declaration", call = "value",
+    value = { name = "amount", type = "money", required = true, example = '"$40"' },
+    summary = "the most that the run may spend, teardown included",
+    help = "When it is reached, checkpoints are taken, instances are destroyed and the run fails with "
+      .. "the kind `budget`.",
+    example = 'budget "$40"' },
+
+  { name = "on", group = "declaration", call = "special",
+    summary = "calls a function when something happens in the run",
+    help = "The event is a kind of failure or an event of a run (see events). The function gets a table "
+      .. "with `kind`, `at` and the event's own fields. It may log and run steps, and cannot stop the run.",
+    example = 'on("preempted", function(event) log.warn("lost %s", event.instance) end)' },
+
+  { name = "pipeline", group = "declaration", call = "body",
+    summary = "a program: every call that does something is a step that is never done twice",
+    help = "Runs when the cholfile's run starts, beside its tasks. What it rents with :acquire is "
+      .. "destroyed on every way out of its scope.",
+    example = [[pipeline "measure" (function()
+  local box <close> = gpu:acquire()
+  box:push(".", "/workspace")
+  box:run "python train.py"
+end)]] },
+
+  { name = "schedule", group = "declaration", call = "special", since = "next",
+    summary = "when a task starts, pauses and resumes",
+    example = 'schedule { "train", start = "23:00 Europe/Berlin" }' },
+
+  { name = "alert", group = "declaration", call = "special", since = "next",
+    summary = "a rule from events to people",
+    example = 'alert "me" { to = email "me@lab.org", on = { "failed" } }' },
+
+  -- Providers ------------------------------------------------------------------------------------
+  { name = "here", group = "provider", call = "table", provider = "local",
+    summary = "instances on this computer: folders with an agent, as if they were rented",
+    help = "The default. Everything can be tried with it without a cloud: give it a price, a capacity, "
+      .. "a lifetime after which it is taken away. Its name elsewhere is `local`, which Lua reserves.",
+    fields = {
+      { name = "price", type = "price", default = "$0/h", help = "as if it cost this much",
+        example = '"$0.10/h"' },
+      { name = "capacity", type = "integer", min = 0, help = "at most this many at once", example = "2" },
+      { name = "spot", type = "boolean", help = "offers are spot offers", example = "true" },
+      { name = "delay", type = "duration", help = "how long it takes until an instance is ready",
+        example = '"5s"' },
+      { name = "lifetime", type = "duration", help = "an instance is preempted after this long",
+        example = '"10m"' },
+    },
+    example = 'here { price = "$0.10/h", capacity = 2 }' },
+  { name = "ssh", group = "provider", call = "special", since = "next", provider = "ssh",
+    summary = "hosts of your own, reached by ssh", example = 'ssh { host = "gpu1.lab" }' },
+  { name = "vast", group = "provider", call = "special", since = "next", provider = "vast",
+    summary = "instances from Vast.ai", example = "vast { reliability = 0.98 }" },
+  { name = "runpod", group = "provider", call = "special", since = "next", provider = "runpod",
+    summary = "instances from RunPod", example = "runpod()" },
+  { name = "lambda", group = "provider", call = "special", since = "next", provider = "lambda",
+    summary = "instances from Lambda", example = "lambda()" },
+  { name = "aws", group = "provider", call = "special", since = "next", provider = "aws",
+    summary = "instances from Amazon EC2", example = 'aws { regions = { "us-east-1" } }' },
+  { name = "gcp", group = "provider", call = "special", since = "next", provider = "gcp",
+    summary = "instances from Google Cloud", example = "gcp()" },
+  { name = "azure", group = "provider", call = "special", since = "next", provider = "azure",
+    summary = "instances from Microsoft Azure", example = "azure()" },
+
+  -- Policies -------------------------------------------------------------------------------------
+  { name = "retry", group = "policy", call = "table",
+    summary = "tries again on the same instance",
+    fields = {
+      { name = "max", type = "integer", min = 0, default = 3,
+        help = "at most this many attempts more than the first", example = "10" },
+      { name = "on", type = "failure kinds", default = { "crashed", "lost", "stalled" },
+        help = "after these kinds of failure", example = failure_kinds },
+      { name = "wait", type = "waits", default = "5s", help = "how long to wait before",
+        example = '{ "30s", up_to = "10m" }', fields = wait_fields },
+    },
+    example = 'retry { max = 10, on = { "crashed" }, wait = { "30s", up_to = "10m" } }' },
+  { name = "failover", group = "policy", call = "table",
+    summary = "goes on with another offer",
+    fields = {
+      { name = "on", type = "failure kinds", default = { "preempted", "lost" },
+        help = "after these kinds of failure", example = '{ "preempted", "lost" }' },
+      { name = "choose", type = "chooser", default = "cheapest",
+        help = "which offer is taken: cheapest, fastest, most_reliable, or a function from offers to "
+          .. "their order", example = "cheapest" },
+      { name = "max", type = "integer", min = 0, default = 10, help = "at most this many other instances",
+        example = "5" },
+    },
+    example = 'failover { on = { "preempted", "lost" }, choose = cheapest }' },
+  { name = "deadline", group = "policy", call = "value",
+    value = { name = "seconds", type = "duration", required = true, example = '"36h"' },
+    summary = "gives up when the task has been tried for longer than this",
+    example = 'retry = { deadline "36h", retry { max = 10 } }' },
+
+  -- Verdicts of policies written as functions --------------------------------------------------------
+  { name = "again", group = "verdict", call = "none", summary = "try again on the same instance, at once",
+    example = "return again()" },
+  { name = "wait", group = "verdict", call = "value",
+    value = { name = "time", type = "duration", required = true, example = '"30s"' },
+    summary = "try again on the same instance after a wait", example = 'return wait "30s"' },
+  { name = "fail_over", group = "verdict", call = "none", summary = "go on with another offer",
+    example = "return fail_over()" },
+  { name = "pause", group = "verdict", call = "none",
+    summary = "stop paying, and wait for `choline resume`", example = "return pause()" },
+  { name = "give_up", group = "verdict", call = "value",
+    value = { name = "why", type = "string", example = '"three times the same error"' },
+    summary = "the task has failed", example = 'return give_up "three times the same error"' },
+
+  -- Choosers ---------------------------------------------------------------------------------------
+  { name = "cheapest", group = "chooser", call = "constant", summary = "the lowest price first",
+    example = "failover { choose = cheapest }" },
+  { name = "fastest", group = "chooser", call = "constant", summary = "the strongest hardware first",
+    example = "failover { choose = fastest }" },
+  { name = "most_reliable", group = "chooser", call = "constant",
+    summary = "the most reliable host first", example = "failover { choose = most_reliable }" },
+
+  -- In pipelines, handlers and tasks that are functions ------------------------------------------------
+  { name = "parallel", group = "program", call = "special", waits = true,
+    summary = "runs a function for every point of a grid, at once",
+    help = "Gives a list of { point, value } in the order of the grid, names sorted. The first failure "
+      .. "ends the others and is raised.",
+    example = [[local results = parallel { lr = { 1e-3, 3e-4 } } (function(point)
+  return point.lr
+end)]] },
+  { name = "sleep", group = "program", call = "value", waits = true,
+    value = { name = "time", type = "duration", required = true, example = '"30s"' },
+    summary = "waits; survives a crash of choline", example = 'sleep "30s"' },
+  { name = "now", group = "program", call = "none",
+    summary = "the time of the run, in seconds since 1970; the same when the run is replayed",
+    example = "local began = now()" },
+  { name = "fail", group = "program", call = "special",
+    summary = "raises a failure with a message made by a format",
+    help = "Its kind is `crashed`. Used in a pipeline or a handler.",
+    example = 'fail("does not learn: loss %.2f", loss)' },
+  { name = "best", group = "program", call = "special",
+    summary = "the result of a parallel with the highest value, as { point, value }",
+    help = "best(results, \"min\") gives the one with the lowest value.",
+    example = "log.info(\"best lr %s\", best(results).point.lr)" },
+  { name = "log", group = "program", call = "module",
+    summary = "messages in the run's log: log.info, log.warn, log.error",
+    help = "The first argument is a format. Nothing is written again when a run is replayed.",
+    example = 'log.info("epoch %d", epoch)' },
+
+  -- Functions of the top level ---------------------------------------------------------------------
+  { name = "read_file", group = "module", call = "special",
+    summary = "the text of a file below the cholfile's folder, read while the file is loaded",
+    help = "What was read is kept with the run, so that a resumed run reads the same.",
+    example = 'local names = read_file "names.txt"' },
+  { name = "require", group = "module", call = "special",
+    summary = "a Lua module beside the cholfile: \"recipes.spot\" is ./recipes/spot.lua",
+    help = "The module has the same words. It runs once; its text is kept with the run.",
+    example = 'local spot = require "recipes.spot"' },
+
+  -- Of the version with schedules and alerts -----------------------------------------------------------
+  { name = "when", group = "program", call = "special", since = "next",
+    summary = "a condition over metrics", example = 'when(metric "loss":below(0.1))' },
+  { name = "metric", group = "program", call = "special", since = "next",
+    summary = "a metric of a task, for conditions", example = 'metric "val_acc"' },
+  { name = "spent", group = "program", call = "special", since = "next",
+    summary = "money spent, for alerts", example = 'spent "$20"' },
+  { name = "email", group = "program", call = "special", since = "next",
+    summary = "an address for alerts", example = 'email "me@lab.org"' },
+  { name = "webhook", group = "program", call = "special", since = "next",
+    summary = "a URL for alerts", example = 'webhook "https://example.org/hook"' },
+  { name = "cron", group = "program", call = "special", since = "next",
+    summary = "a repeated time", example = 'cron "0 8 * * 1-5"' },
+  { name = "in_", group = "program", call = "special", since = "next",
+    summary = "a time from now", example = 'in_ "10m"' },
+  { name = "sweep", group = "program", call = "special", since = "next",
+    summary = "a search over parameters", example = 'sweep "lr" { … }' },
+}
+
+---@type table<string, Word>
+M.by_name = {}
+---@type string[]
+M.names = {}
+for index, word in ipairs(M.list) do
+  M.by_name[word.name] = word
+  M.names[index] = word.name
+end
+
+-- What people try first, and the word it is.
+M.meant = {
+  ["local"] = "here", job = "task", machine = "instance", node = "instance", vm = "instance",
+  step = "task", stage = "task", mount = "sync", upload = "sync", params = "param",
+  print = "log.info", ["os"] = "param", io = "read_file", dofile = "require", include = "require",
+}
+
+-- Names that `{name}` in a command, place or message may have besides params and syncs.
+M.placeholders = {
+  { name = "run", help = "the run's id" },
+  { name = "task", help = "the task's name" },
+  { name = "attempt", help = "which try this is, from 1" },
+  { name = "instance", help = "the instance's name in the cholfile" },
+  { name = "checkpoint", help = "path of the newest complete checkpoint on the instance; in resume.run" },
+}
+
+-- How types are written and what becomes of them, for the manual.
+M.types = {
+  { name = "any", lua = "any", help = "any value" },
+  { name = "string", lua = "string", help = "a text", example = '"text"' },
+  { name = "integer", lua = "integer", help = "a whole number", example = "3" },
+  { name = "number", lua = "number", help = "a number", example = "0.98" },
+  { name = "boolean", lua = "boolean", help = "true or false", example = "true" },
+  { name = "function", lua = "function", help = "a Lua function", example = "function(context) end" },
+  { name = "table", lua = "table", help = "a table with fields of its own" },
+  { name = "duration", lua = "string", help = "a time span; units ms, s, m, h, d, w, largest first",
+    example = '"2h30m"' },
+  { name = "size", lua = "string", help = "a number of bytes; kB, MB, GB, TB by 1000 and KiB, MiB, GiB by 1024",
+    example = '"80 GB"' },
+  { name = "money", lua = "string", help = "US dollars", example = '"$40"' },
+  { name = "price", lua = "string", help = "US dollars per hour", example = '"$0.60/h"' },
+  { name = "place", lua = "string", help = "./path here, NAME:/path on an instance, s3://bucket/key",
+    example = '"gpu:/workspace"' },
+  { name = "command", lua = "string|(string|number)[]",
+    help = "a text for the instance's shell, or a list that needs no shell",
+    example = '{ "python", "train.py" }' },
+  { name = "strings", lua = "string|string[]", help = "a text or a list of texts", example = '{ "*.pt" }' },
+  { name = "instance", lua = "Instance|string", help = "what instance \"NAME\" gave, or its name",
+    example = "gpu" },
+  { name = "task names", lua = "string|string[]|Task|Task[]", help = "a task or a list of tasks",
+    example = '{ "prepare" }' },
+  { name = "sync name", lua = "string|Sync", help = "the name of a sync", example = '"checkpoints"' },
+  { name = "providers", lua = "Provider|Provider[]", help = "a provider's settings or a list of them",
+    example = "{ here() }" },
+  { name = "failure kinds", lua = "FailureKind|FailureKind[]", help = "kinds of failure",
+    example = failure_kinds },
+  { name = "waits", lua = "string|Waits", help = "a duration, or a first wait that grows",
+    example = '{ "30s", up_to = "10m", factor = 2 }' },
+  { name = "chooser", lua = "Chooser|fun(offers: table[]): table[]", help = "an order of offers",
+    example = "cheapest" },
+  { name = "policy", lua = "Policy|Policy[]|fun(failure: Failure, history: table[]): Verdict?",
+    help = "retry, failover, deadline, a list of them, or a function from (failure, history) to a verdict",
+    example = "retry { max = 3 }" },
+  { name = "env_value", lua = "string|number|boolean|Secret", help = "a text, a number or a secret",
+    example = "secret.WANDB_API_KEY" },
+  { name = "metric", lua = "string|Metric",
+    help = "a Lua pattern with one capture, or { pattern, step, goal = \"max\"|\"min\" }",
+    example = '{ pattern = "loss=(%S+)", step = "epoch=(%d+)", goal = "min" }' },
+}
+
+M.metric_fields = {
+  { name = "pattern", type = "pattern", required = true, help = "Lua pattern; its capture is the number",
+    example = '"loss=(%S+)"' },
+  { name = "step", type = "pattern", help = "Lua pattern; its capture is the step", example = '"epoch=(%d+)"' },
+  { name = "goal", type = "string", choices = { "max", "min" }, help = "which values are better",
+    example = '"min"' },
+}
+
+return M
