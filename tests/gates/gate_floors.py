@@ -10,7 +10,7 @@ REQUIRE = re.compile(r"""\brequire\s*\(?\s*["']([\w.]+)["']""")
 
 # Folders of runtime/ that are programs or data rather than floors, and what they may include.
 PROGRAMS = {
-    "agent": {"base", "link", "agent"},  # of link only the protocol: see PROTOCOL
+    "agent": {"base", "link", "transfer", "agent"},  # of link only the protocol: see PROTOCOL
     "app": None,  # everything
     "embed": {"embed"},
 }

@@ -98,6 +98,26 @@ def check_headers(tree):
                 yield f"{path}: has no #pragma once"
 
 
+def check_tidy(tree):
+    """clang-tidy on every source of the runtime, with the flags of the build."""
+    if not (BUILD / "compile_commands.json").exists():
+        yield f"there is no {BUILD / 'compile_commands.json'}; build first"
+        return
+    flags = [word for word in compile_flags() if not word.startswith("-fmacro-prefix-map")]
+
+    def run_one(path):
+        words = ["clang-tidy", f"--config-file={ROOT / '.clang-tidy'}", "--quiet", path, "--"]
+        return path, run([*words, f"-I{tree.root}/runtime", *flags], tree)
+
+    with ThreadPoolExecutor(CORES) as pool:
+        for path, done in pool.map(run_one, tree.paths("runtime/**/*.cc")):
+            found = re.findall(r"^(\S+?:\d+):\d+: (?:error|warning): (.*)$", done.stdout, re.MULTILINE)
+            for place, words in dict.fromkeys(found):
+                yield f"{place.removeprefix(str(tree.root) + '/')}: {words}"
+            if done.returncode and not found:
+                yield f"{path}: clang-tidy ended with {done.returncode}: {done.stderr.strip()[:300]}"
+
+
 FORMATTED = "int main() {\n  return 0;\n}\n"
 GATES = [
     Gate("format", check_format, [
@@ -115,5 +135,11 @@ GATES = [
         Example("not alone", {"runtime/base/a.h": "#pragma once\nstd::vector<int> a();\n"},
                 "a.h: does not compile alone"),
         Example("no guard", {"runtime/base/a.h": "int a();\n"}, "no #pragma once"),
+    ], slow=True),
+    Gate("tidy", check_tidy, [
+        Example("clean", {"runtime/base/a.cc": "int twice(int x) { return 2 * x; }\n"}, None),
+        Example("an integer division lost in a double",
+                {"runtime/base/a.cc": "double half(int x) { return x / 2; }\n"},
+                "runtime/base/a.cc:1: result of integer division"),
     ], slow=True),
 ]
