@@ -1,7 +1,9 @@
 // Co<T>: a lazy coroutine that owns its frame. Destroying a Co cancels it at any depth: every
 // awaiter deregisters in its destructor. House rules (a compiler fault is behind each, see
 // docs/design/coroutines.md): awaiters have constructors and deleted copies; one co_await per
-// statement into a named variable; parameters by value; no capturing lambda coroutines.
+// statement into a named variable; no aggregate `T{...}` and no lambda that captures an owner is
+// made inside the co_await statement, but in a variable before it; parameters by value; no
+// capturing lambda coroutines.
 #pragma once
 
 #include <coroutine>
@@ -23,8 +25,10 @@ struct FinalAwaiter {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> frame) noexcept {
-    std::coroutine_handle<> next = frame.promise().continuation;
-    return next ? next : std::noop_coroutine();
+    // An awaiter whose resume() is still on the stack goes on by itself: see Co::Awaiter.
+    auto& promise = frame.promise();
+    bool awaited = promise.continuation && promise.suspended;
+    return awaited ? promise.continuation : std::noop_coroutine();
   }
   void await_resume() const noexcept {}
 };
@@ -35,6 +39,7 @@ struct PromiseBase {
   void unhandled_exception() noexcept { thrown = std::current_exception(); }
 
   std::coroutine_handle<> continuation;
+  bool suspended = false;     // has given control back to its awaiter at least once
   std::exception_ptr thrown;  // a broken promise; rethrown where the Co is awaited
 };
 
@@ -88,9 +93,16 @@ class [[nodiscard]] Co {
     Awaiter(const Awaiter&) = delete;
     Awaiter& operator=(const Awaiter&) = delete;
     bool await_ready() const noexcept { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller) noexcept {
-      frame_.promise().continuation = caller;
-      return frame_;
+    // Runs the awaited coroutine as a call, and does not suspend when it ends at once. A symmetric
+    // transfer would do too where the compiler makes it a jump, but g++ does so only when it
+    // optimizes: a loop over waits that end at once must not eat the stack in any build.
+    bool await_suspend(std::coroutine_handle<> caller) {
+      auto& promise = frame_.promise();
+      promise.continuation = caller;
+      frame_.resume();
+      if (frame_.done()) return false;
+      promise.suspended = true;
+      return true;
     }
     T await_resume() { return frame_.promise().take(); }
 

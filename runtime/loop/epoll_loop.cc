@@ -12,6 +12,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cmath>
+#include <exception>
 #include <system_error>
 #include <utility>
 
@@ -246,8 +247,9 @@ void EpollLoop::arm_clock_jump() {
 
 void EpollLoop::work(Fn blocking, Fn done) {
   ++working_;
-  workers_.add(std::move(blocking), [this, end = std::move(done)] {
+  workers_.add(std::move(blocking), [this, end = std::move(done)](std::exception_ptr thrown) {
     --working_;
+    if (thrown) std::rethrow_exception(thrown);
     end();
   });
 }

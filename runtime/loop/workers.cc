@@ -43,7 +43,7 @@ Workers::~Workers() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void Workers::add(Loop::Fn blocking, Loop::Fn done) {
+void Workers::add(Loop::Fn blocking, DoneFn done) {
   if (threads_.empty()) {
     // Threads inherit the mask: no signal may land on a worker, past the loop's signalfd.
     sigset_t all, before;
@@ -76,10 +76,7 @@ void Workers::serve() {
       thrown = std::current_exception();
     }
     job.blocking = nullptr;  // what it owns goes before its end is told
-    inbox_.push([thrown, done = std::move(job.done)] {
-      if (thrown) std::rethrow_exception(thrown);
-      done();
-    });
+    inbox_.push([thrown, done = std::move(job.done)] { done(thrown); });
   }
 }
 

@@ -3,6 +3,8 @@
 
 #include <condition_variable>
 #include <deque>
+#include <exception>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -35,13 +37,14 @@ class Workers {
   Workers& operator=(const Workers&) = delete;
   ~Workers();
 
-  // `done` goes to the inbox. What `blocking` throws is thrown again on the loop, out of run().
-  void add(Loop::Fn blocking, Loop::Fn done);
+  using DoneFn = std::function<void(std::exception_ptr)>;
+  // `done` goes to the inbox, with what `blocking` threw, or null.
+  void add(Loop::Fn blocking, DoneFn done);
 
  private:
   struct Job {
     Loop::Fn blocking;
-    Loop::Fn done;
+    DoneFn done;
   };
   void serve();
 
