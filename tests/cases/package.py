@@ -3,8 +3,10 @@ source would: `package.py BUILD`. Ends with `N passed, N failed`."""
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 BUILD = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None
@@ -31,20 +33,16 @@ def run(*words, **options):
 
 
 class Package(Case):
-    root = None
-
-    def setUp(self):
-        super().setUp()
-        self.deb = self.build()
-        self.root = self.sandbox / "root"
-        run("dpkg-deb", "-x", self.deb, self.root)
-        self.program = self.root / "usr/bin/choline"
-
-    def build(self):
-        folder = self.sandbox / "deb"
-        run("cpack", "--config", BUILD / "CPackConfig.cmake", "-G", "DEB", "-B", folder, cwd=BUILD)
-        [deb] = folder.glob("*.deb")
-        return deb
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="choline-deb-")).resolve()
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        run("cpack", "--config", BUILD / "CPackConfig.cmake", "-G", "DEB", "-B", cls.folder,
+            cwd=BUILD)
+        [cls.deb] = cls.folder.glob("*.deb")
+        cls.root = cls.folder / "root"
+        run("dpkg-deb", "-x", cls.deb, cls.root)
+        cls.program = cls.root / "usr/bin/choline"
 
     def test_everything_lies_where_it_belongs(self):
         for path in EXPECTED:
@@ -88,8 +86,10 @@ class Package(Case):
 if __name__ == "__main__":
     if not BUILD:
         sys.exit("usage: package.py BUILD")
-    result = unittest.TextTestRunner(verbosity=0).run(
-        unittest.defaultTestLoader.loadTestsFromTestCase(Package))
-    failed = len({str(test) for test, _ in result.failures + result.errors})
-    print(f"{result.testsRun - failed} passed, {failed} failed")
+    tests = unittest.defaultTestLoader.loadTestsFromTestCase(Package)
+    count = tests.countTestCases()
+    result = unittest.TextTestRunner(verbosity=0).run(tests)
+    wrong = {getattr(test, "test_case", test).id() for test, _ in result.failures + result.errors}
+    failed = len(wrong) if result.testsRun else count
+    print(f"{count - failed} passed, {failed} failed")
     sys.exit(1 if failed else 0)

@@ -1,0 +1,194 @@
+"""Runs the benchmarks and writes docs/benchmarks.md: `bench.py BUILD [--dry]`.
+
+Each figure stands next to a peer that was measured in the same run, and next to the most that the
+architecture allows, where it says so.
+"""
+
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs/benchmarks.md"
+STEPS = 20_000
+
+TOP = """# Benchmarks
+
+Written by `scripts/bench`. Each figure stands next to a peer that was measured in the same run; the
+ratio is what to look at, since computers differ and are busy.
+
+"""
+
+
+class Bench:
+    def __init__(self, build, folder):
+        self.build = build
+        self.folder = folder
+        self.choline = build / "choline"
+        self.rows = []
+        self.environment = {
+            "PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8", "TZ": "UTC",
+            "XDG_STATE_HOME": str(folder / "state"), "XDG_CONFIG_HOME": str(folder / "config"),
+            "XDG_CACHE_HOME": str(folder / "cache"), "TMPDIR": str(folder)}
+
+    def row(self, what, value, limit="", peer=""):
+        self.rows.append((what, value, limit, peer))
+        print(f"{what}: {value}" + (f" (at most {limit})" if limit else "") +
+              (f"; {peer}" if peer else ""), flush=True)
+
+    def run(self, *words, **options):
+        options = {"env": self.environment, "cwd": self.folder, "check": True, **options}
+        return subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, **options)
+
+    def own(self, *words):
+        """Figures of choline_bench, by name."""
+        out = self.run(self.build / "tests" / "choline_bench", *words).stdout
+        return {figure["name"]: figure["value"] for figure in map(json.loads, out.splitlines())}
+
+    def times(self, *commands):
+        """Medians in milliseconds, start to end, measured in turns by hyperfine."""
+        result = self.folder / "times.json"
+        self.run("hyperfine", "-N", "--warmup", 5, "--runs", 50, "--style", "none",
+                 "--export-json", result, *commands)
+        return [each["median"] * 1000 for each in json.loads(result.read_text())["results"]]
+
+    def start_and_end(self):
+        version, python, lua = self.times(f"{self.choline} --version", "python3 -c ''",
+                                          "lua5.4 -e ''")
+        self.row("`choline --version`, start to end", f"{version:.1f} ms", "10 ms",
+                 f"`python3 -c ''` {python:.1f} ms ({python / version:.1f} ×), "
+                 f"`lua5.4 -e ''` {lua:.1f} ms")
+
+    def check(self):
+        lines = ['local box = instance "box" { from = { here {} } }']
+        lines += [f'task "t{number}" {{ on = box, run = "echo {number}", timeout = "5m" }}'
+                  for number in range(999)]
+        path = self.folder / "big.lua"
+        path.write_text("\n".join(lines) + "\n")
+        checked, parsed = self.times(f"{self.choline} check {path}", f"luac5.4 -p {path}"
+                                     if shutil.which("luac5.4") else f"lua5.4 -e 'loadfile [[{path}]]'")
+        self.row("`check` of a cholfile of 1,000 lines", f"{checked:.1f} ms", "",
+                 f"reading it with `lua5.4` {parsed:.1f} ms")
+
+    def listing(self):
+        folder = self.folder / "state/choline"
+        self.own("fill", folder)
+        [status] = self.times(f"{self.choline} ls")
+        self.row("`ls` over 12,500 runs", f"{status:.1f} ms", "100 ms")
+        shutil.rmtree(folder)
+
+    def waits(self):
+        found = self.own("wait")
+        self.row("a wait of Lua, loop included", f"{found['wait.wall']:.2f} µs", "10 µs",
+                 f"{found['wait.processor']:.2f} µs of processor time")
+        found = self.own("tasks")
+        self.row("a waiting task, of 100,000", f"{found['tasks.bytes'] / 1024:.2f} KiB", "4 KiB")
+
+    def commits(self):
+        found = self.own("commits")
+        one, many, peer = (found[f"commit.{name}"] for name in ("one", "together", "peer"))
+        self.row("commits of the journal, one after the other", f"{1e6 / one:,.0f} per second", "",
+                 f"`write` and `fdatasync` of 4 KiB {1e6 / peer:,.0f} per second ({peer / one:.2f} ×)")
+        self.row("commits of the journal, as they come", f"{1e6 / many:,.0f} per second")
+
+    def http(self):
+        nginx = self.folder / "nginx"
+        (nginx / "logs").mkdir(parents=True)
+        config = nginx / "nginx.conf"
+        config.write_text(
+            "daemon off; worker_processes 1; pid nginx.pid; error_log stderr crit;\n"
+            "events { worker_connections 4096; }\n"
+            "http { access_log off; keepalive_requests 1000000; client_body_temp_path body;\n"
+            "proxy_temp_path proxy; fastcgi_temp_path fcgi; uwsgi_temp_path uwsgi;\n"
+            "scgi_temp_path scgi; server { listen 127.0.0.1:18347; return 200 'hello'; } }\n")
+        server = subprocess.Popen(["nginx", "-p", nginx, "-c", config], env=self.environment,
+                                  stdin=subprocess.DEVNULL)
+        try:
+            time.sleep(0.5)
+            found = self.own("http", "http://127.0.0.1:18347/")
+        finally:
+            server.terminate()
+            server.wait()
+        self.row("HTTP requests by 1,000 tasks to a local nginx",
+                 f"{found['http.tasks']:,.0f} per second", "",
+                 f"curl's own loop without Lua {found['http.peer']:,.0f} per second "
+                 f"({found['http.tasks'] / found['http.peer']:.2f} ×)")
+
+    def replay(self):
+        """A pipeline of many steps is killed at its end and resumed: how long until it is there?"""
+        folder = self.folder / "replay"
+        folder.mkdir()
+        (folder / "Cholfile.lua").write_text(
+            f'pipeline "p" (function()\n  for _ = 1, {STEPS} do sleep "0s" end\n'
+            '  log.info("all steps done")\n  sleep "1h"\nend)\n')
+        self.run_until_last_step(folder, "run")
+        [run] = json.loads(self.run(self.choline, "ls", "--json").stdout)
+        began = time.monotonic()
+        self.run_until_last_step(folder, "resume", run["id"], text="replayed")
+        self.row(f"replay of {STEPS:,} steps", f"{time.monotonic() - began:.2f} s", "0.5 s")
+
+    def run_until_last_step(self, folder, *words, text="all steps done"):
+        log = folder / f"{words[0]}.log"
+        with open(log, "wb") as file:
+            process = subprocess.Popen([self.choline, *words], cwd=folder, env=self.environment,
+                                       stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        end = time.monotonic() + 120
+        while text not in log.read_text(errors="replace"):
+            if time.monotonic() > end or process.poll() is not None:
+                process.kill()
+                raise RuntimeError(f"{words[0]}: \"{text}\" never came:\n{log.read_text()[-2000:]}")
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def agent(self):
+        size = (self.build / "choline-agent").stat().st_size
+        self.row("the agent", f"{size / 1024:.0f} KiB", "2 MiB")
+        folder = self.folder / "first"
+        folder.mkdir()
+        (folder / "Cholfile.lua").write_text(
+            'local box = instance "box" { from = { here {} } }\n'
+            'task "t" { on = box, run = "true" }\n')
+        began = time.monotonic()
+        self.run(self.choline, "run", cwd=folder)
+        self.row("a run of `true`: instance, agent, command, end", f"{time.monotonic() - began:.2f} s")
+
+    def write(self):
+        cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo")
+                    if line.startswith("model name")), platform.machine())
+        page = TOP + f"Measured on {os.cpu_count()} cores of {cpu}, Linux {platform.release()}.\n\n"
+        page += "| what | measured | at most | next to |\n|---|---|---|---|\n"
+        page += "".join(f"| {' | '.join(row)} |\n" for row in self.rows)
+        PAGE.write_text(page)
+
+
+def main():
+    build = pathlib.Path(sys.argv[1]).resolve()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="choline-bench-")).resolve()
+    bench = Bench(build, folder)
+    failed = []
+    try:
+        for measure in (bench.start_and_end, bench.check, bench.listing, bench.waits, bench.commits,
+                        bench.http, bench.replay, bench.agent):
+            try:
+                measure()
+            except (subprocess.CalledProcessError, RuntimeError, OSError, KeyError) as error:
+                failed.append(measure.__name__)
+                print(f"{measure.__name__}: {error}\n{getattr(error, 'stderr', '') or ''}", flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if "--dry" not in sys.argv and not failed:
+        bench.write()
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
