@@ -2,6 +2,8 @@
 std = "lua54"
 max_line_length = false
 unused_secondaries = false
+self = false
+ignore = { "212/self" }
 
 files["stdlib/meta"] = { ignore = { "111", "112", "113", "121", "122", "131", "142", "143", "211",
                                     "212", "241", "331" } }

@@ -10,6 +10,7 @@
 #include "durable/steps.h"
 #include "loop/epoll_loop.h"
 #include "store/runs.h"
+#include "store/steps.h"
 #include "store/store.h"
 
 namespace choline {
@@ -53,7 +54,7 @@ Co<Status> one_by_one(Store& store) {
     Status status = co_await store.commit(std::move(change));
     if (!status) co_return status;
   }
-  co_return Status{};
+  co_return done();
 }
 
 void report_peer(const std::string& folder) {
@@ -113,7 +114,7 @@ bool bench_fill(const std::string& folder) {
       Status inserted = insert_run(txn, row, {});
       if (!inserted) return inserted;
     }
-    return {};
+    return done();
   });
   return static_cast<bool>(status);
 }
