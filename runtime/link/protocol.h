@@ -116,6 +116,8 @@ class Mux {
   bool flushed(uint32_t channel) const;
   size_t channels() const { return channels_.size(); }
   bool has_output() const;
+  // Bytes that are no data and wait to be sent.
+  size_t backlog() const { return control_.size(); }
   // Appends whole frames until `out` holds `limit` bytes or nothing may be sent.
   void fill(std::string& out, size_t limit);
 

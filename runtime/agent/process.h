@@ -1,0 +1,77 @@
+// Processes as the agent starts, names and ends them.
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace choline {
+
+// A process beyond doubt: a pid may be used again, but not with the same start and boot.
+struct ProcessName {
+  pid_t pid = 0;
+  uint64_t ticks = 0;  // field 22 of /proc/PID/stat
+};
+std::optional<ProcessName> name_process(pid_t pid);  // nothing when there is none, or a zombie
+bool is_alive(const ProcessName& process);
+std::string boot_id();
+
+// How many processes the kernel has killed for want of memory: in our control group where it counts
+// them, else on the whole machine.
+struct OomCount {
+  uint64_t kills = 0;
+  bool ours = false;  // of our own control group
+};
+OomCount oom_count();
+
+// `number` to the process group of `leader`; to all descendants of `root`, not to it.
+void kill_group(pid_t leader, int number);
+void kill_tree(pid_t root, int number);
+// SIGKILL to every process that was started with `entry` ("NAME=value") in its environment.
+void kill_marked(const std::string& entry);
+
+struct Place {
+  std::string root;  // the instance's home
+  std::string tag;
+  bool jail = false;  // absolute paths are below root
+};
+// The true path of what a caller means: relative and "~/x" below the root, absolute as `jail` says.
+std::string true_path(const Place& place, std::string_view path);
+
+// What to run, ready for exec.
+struct Program {
+  std::vector<std::string> argv;
+  std::vector<std::string> env;  // "NAME=value"
+  std::string dir;
+};
+// From {command = {shell} or {list}, dir, env}; every part is checked.
+Result<Program> read_program(const Json& request, const Place& place);
+
+// In a fork: sets signals, session, death with the parent `parent`, descriptors, folder and
+// environment, and executes. On failure says so on fd 2 and exits with 126 or 127.
+struct ExecFds {
+  int in = -1, out = -1, err = -1;  // -1: /dev/null
+};
+[[noreturn]] void execute(const Program& program, pid_t parent, const ExecFds& fds);
+
+// Undoes what the Reactor set, and closes all descriptors from `first` on.
+void reset_signals();
+void close_from(int first);
+
+struct Pipe {
+  UniqueFd read, write;
+};
+Result<Pipe> make_pipe();  // close-on-exec
+
+int exit_code(int wait_status);  // 128 + signal when killed
+int exit_signal(int wait_status);
+
+}  // namespace choline
