@@ -276,7 +276,7 @@ function M.fields(fields, given, report, path, context)
     local value = given[field.name]
     path[#path + 1] = field.name
     if value ~= nil and field.since == "next" then
-      report(path, ('"%s" is not in this version yet'):format(field.name), "key")
+      if not M.is_unknown(value) then report(path, ('"%s" is not in this version yet'):format(field.name), "key") end
     elseif value ~= nil then
       typed[field.name] = check_value(field, value, report, path, context)
     elseif field.required then
