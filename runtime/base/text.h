@@ -32,7 +32,8 @@ std::optional<std::string> from_base64(std::string_view text);
 
 // `word` as one word of a POSIX shell; left bare when it needs no quotes.
 std::string shell_quote(std::string_view word);
-// "a\nb" for messages: quoted with ', control and non-UTF-8 bytes as \xNN.
+// For messages: in single quotes, control and non-UTF-8 bytes as \xNN. Call it choline::quoted with a
+// std::string, for which the name alone also finds std::quoted.
 std::string quoted(std::string_view text);
 
 }  // namespace choline
