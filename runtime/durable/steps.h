@@ -93,6 +93,7 @@ class Steps : public std::enable_shared_from_this<Steps> {
   // diverged. Every step, waiting or new, then answers with it and nothing more is written.
   const std::optional<Error>& broken() const { return broken_; }
   std::function<void(const Error&)> on_broken;  // called once, from the loop
+  void fail(Error error);  // breaks the run, if it is not broken yet
   void close();  // no more writes; steps that go on waiting are dropped silently
 
  private:
@@ -105,12 +106,12 @@ class Steps : public std::enable_shared_from_this<Steps> {
   Result<std::string> claim(const StepCall& call);
   Status compare(const StepCall& call, const std::string& key, const std::string& hash) const;
   Co<Result<Json>> run_live(std::shared_ptr<Ask> ask, StepCall call, Live live);
+  void hand_over(std::shared_ptr<Ask> ask, const StepContext& context);
   Status unasked(const StepRow& row) const;
   void schedule();
   void pump();
   void pump_record();
   void go_live();
-  void fail(Error error);
   void wake(const std::shared_ptr<Ask>& ask, Verdict verdict);
 
   Loop& loop_;

@@ -5,14 +5,6 @@
 
 namespace choline {
 
-Status insert_event(Txn& txn, const std::string& run, const EventRow& row) {
-  return Query(txn.db(),
-               "INSERT INTO event(run,id,key,at,kind,data) VALUES(?,?,?,?,?,?) "
-               "ON CONFLICT(run,key) WHERE key <> '' DO NOTHING",
-               run, row.id, row.key, row.at, row.kind, row.data)
-      .run();
-}
-
 Result<EventRow> append_event(Txn& txn, const std::string& run, EventRow row) {
   if (!row.key.empty()) {
     Query same(txn.db(), "SELECT id,at,kind,data FROM event WHERE run=? AND key=?", run, row.key);
@@ -29,7 +21,11 @@ Result<EventRow> append_event(Txn& txn, const std::string& run, EventRow row) {
   Query last(txn.db(), "SELECT coalesce(max(id),0) FROM event WHERE run=?", run);
   row.id = last.next() ? last.integer(0) + 1 : 1;
   if (Status read = last.status(); !read) return read.error();
-  if (Status inserted = insert_event(txn, run, row); !inserted) return inserted.error();
+  Status inserted =
+      Query(txn.db(), "INSERT INTO event(run,id,key,at,kind,data) VALUES(?,?,?,?,?,?)", run, row.id,
+            row.key, row.at, row.kind, row.data)
+          .run();
+  if (!inserted) return inserted.error();
   return row;
 }
 

@@ -21,8 +21,7 @@ struct EventRow {
   Json data;
 };
 
-Status insert_event(Txn& txn, const std::string& run, const EventRow& row);
-// The same by a process that does not own the run: takes the next id.
+// Takes the run's next id; gives the row as it is now in the store.
 Result<EventRow> append_event(Txn& txn, const std::string& run, EventRow row);
 Result<std::vector<EventRow>> list_events(Database& db, const std::string& run, int64_t after_id,
                                           int64_t most);

@@ -55,7 +55,7 @@ Result<bool> may_become(Txn& txn, const std::string& tag, ResourceState wanted,
   Query query(txn.db(), "SELECT state FROM res WHERE tag=?", tag);
   bool found = query.next();
   if (Status read = query.status(); !read) return read.error();
-  if (!found) return Error(ErrorKind::not_found, "there is no instance " + quoted(tag));
+  if (!found) return Error(ErrorKind::not_found, "there is no instance " + choline::quoted(tag));
   ResourceState now = resource_state(query.text(0));
   if (std::find(from.begin(), from.end(), now) != from.end()) return true;
   if (now == wanted) return false;

@@ -77,10 +77,10 @@ Error unknown_run(Database& db, const std::string& reference) {
     known.push_back(query.text(0));
   }
   if (Status read = query.status(); !read) return read.error();
-  std::string text = "there is no run " + quoted(reference);
+  std::string text = "there is no run " + choline::quoted(reference);
   Json fields = {{"reference", reference}};
   if (std::optional<std::string> near = nearest(reference, known)) {
-    text += "; did you mean " + quoted(*near) + "?";
+    text += "; did you mean " + choline::quoted(*near) + "?";
     fields["nearest"] = *near;
   } else {
     text += "; 'choline ls' shows all runs";
@@ -92,7 +92,7 @@ Error ambiguous(const std::string& reference, const std::vector<RunRow>& rows) {
   std::vector<std::string> ids;
   for (const RunRow& row : rows) ids.push_back(row.id);
   return Error(ErrorKind::conflict,
-               quoted(reference) + " is the start of more than one run: " + join(ids, ", ") +
+               choline::quoted(reference) + " is the start of more than one run: " + join(ids, ", ") +
                    "; give more letters",
                {{"reference", reference}, {"runs", ids}});
 }
@@ -187,7 +187,7 @@ Result<int64_t> take_run(Txn& txn, const std::string& run, const Json& owner) {
   std::optional<int64_t> epoch;
   while (query.next()) epoch = query.integer(0);
   if (Status ran = query.status(); !ran) return ran.error();
-  if (!epoch) return Error(ErrorKind::not_found, "there is no run " + quoted(run));
+  if (!epoch) return Error(ErrorKind::not_found, "there is no run " + choline::quoted(run));
   return *epoch;
 }
 
@@ -198,7 +198,7 @@ Status leave_run(Txn& txn, const std::string& run, int64_t epoch) {
 Status set_run_state(Txn& txn, const std::string& run, const std::string& state, const Json& failure,
                      double at) {
   if (!is_run_state(state)) {
-    return Error(ErrorKind::invalid, quoted(state) + " is no state of a run; expected running, "
+    return Error(ErrorKind::invalid, choline::quoted(state) + " is no state of a run; expected running, "
                                      "waiting, paused, stopping, done, failed or stopped");
   }
   std::optional<double> finished;

@@ -1,0 +1,119 @@
+#include "durable/journal.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "base/digest.h"
+#include "base/unique_fd.h"
+
+namespace choline {
+
+namespace {
+
+Status write_all(int fd, std::string_view text, const std::string& path) {
+  while (!text.empty()) {
+    ssize_t count = ::write(fd, text.data(), text.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return errno_error("write '" + path + "'", errno);
+    text.remove_prefix(static_cast<size_t>(count));
+  }
+  return done();
+}
+
+Status sync_folder(const std::string& folder) {
+  UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd || ::fsync(fd.get()) != 0) return errno_error("sync '" + folder + "'", errno);
+  return done();
+}
+
+// Written aside, on the disk before its name is.
+Status write_durably(const std::string& path, std::string_view text) {
+  std::string aside = path + ".new";
+  UniqueFd fd(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd) return errno_error("open '" + aside + "'", errno);
+  if (Status wrote = write_all(fd.get(), text, aside); !wrote) return wrote;
+  if (::fsync(fd.get()) != 0) return errno_error("sync '" + aside + "'", errno);
+  if (::rename(aside.c_str(), path.c_str()) != 0) return errno_error("rename '" + aside + "'", errno);
+  return sync_folder(std::filesystem::path(path).parent_path().string());
+}
+
+}  // namespace
+
+std::string Journal::blob_path(const std::string& name) const {
+  return store_.run_folder(run_) + "/results/" + name;
+}
+
+Result<std::vector<StepRow>> Journal::load() {
+  Result<std::vector<StepRow>> rows = load_steps(store_.db(), run_);
+  if (!rows) return rows;
+  for (const StepRow& row : *rows) {
+    if (row.seq && *row.seq >= *next_seq_) *next_seq_ = *row.seq + 1;
+  }
+  return rows;
+}
+
+Change Journal::begin(StepRow row, bool resumed) const {
+  row.epoch = epoch_;
+  return [run = run_, row = std::move(row), resumed](Txn& txn) {
+    if (Status fenced = txn.fence(run, row.epoch); !fenced) return fenced;
+    return resumed ? resume_step(txn, run, row) : insert_step(txn, run, row);
+  };
+}
+
+Change Journal::finish(std::shared_ptr<StepRow> row) const {
+  return [run = run_, epoch = epoch_, next_seq = next_seq_, row](Txn& txn) {
+    if (Status fenced = txn.fence(run, epoch); !fenced) return fenced;
+    row->seq = (*next_seq)++;
+    return finish_step(txn, run, *row);
+  };
+}
+
+Change Journal::abandon(std::string key, double at) const {
+  return [run = run_, epoch = epoch_, key = std::move(key), at](Txn& txn) {
+    if (Status fenced = txn.fence(run, epoch); !fenced) return fenced;
+    return abandon_step(txn, run, key, at);
+  };
+}
+
+Status Journal::put_result(StepRow& row, const Result<Json>& result) const {
+  row.state = result ? StepState::ok : StepState::error;
+  std::string text = to_text(result ? *result : to_json(result.error()));
+  if (text.size() <= kInlineBytes) {
+    row.result = std::move(text);
+    return done();
+  }
+  row.blob = sha256_hex(text);
+  std::string path = blob_path(row.blob);
+  std::error_code code;
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), code);
+  if (code) return errno_error("make the folder of '" + path + "'", code.value());
+  return write_durably(path, text);
+}
+
+Result<Json> Journal::get_result(const StepRow& row) const {
+  std::string text = row.result;
+  if (!row.blob.empty()) {
+    std::ifstream file(blob_path(row.blob), std::ios::binary);
+    text.assign(std::istreambuf_iterator<char>(file), {});
+    if (!file || sha256_hex(text) != row.blob) {
+      return Error(ErrorKind::io, "the recorded result of step '" + row.key + "' in '" +
+                                      blob_path(row.blob) + "' is missing or damaged");
+    }
+  }
+  Result<Json> value = parse_json(text);
+  if (!value || row.state == StepState::ok) return value;
+  return error_from_json(*value);
+}
+
+Result<std::string> Journal::args(const std::string& key) const {
+  Result<std::optional<StepRow>> row = find_step(store_.db(), run_, key);
+  if (!row) return row.error();
+  return *row ? (*row)->args : std::string();
+}
+
+}  // namespace choline

@@ -1,0 +1,181 @@
+#include "durable/owned_run.h"
+
+#include "base/random.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "loop/loop.h"
+#include "store/metrics.h"
+#include "store/resources.h"
+
+namespace choline {
+
+namespace {
+
+// Seeds stay exact in programs whose numbers are doubles.
+constexpr uint64_t kSeedMask = (uint64_t{1} << 53) - 1;
+
+Error owned_elsewhere(const RunRow& row) {
+  std::string text = "run " + row.id + " is owned by another process";
+  Json fields = {{"run", row.id}};
+  if (row.owner.is_object()) {
+    text = "run " + row.id + " is owned by process " + to_text(row.owner.value("pid", Json())) +
+           " on " + row.owner.value("host", std::string("this machine")) + " since " +
+           to_rfc3339(row.owner.value("since", 0.0));
+    for (const char* key : {"host", "pid", "since"}) fields[key] = row.owner.value(key, Json());
+  }
+  text += "; watch it with 'choline logs -f " + row.id + "' or end it with 'choline stop " + row.id +
+          "'";
+  return Error(ErrorKind::conflict, text, fields);
+}
+
+}  // namespace
+
+Result<std::string> create_run(Store& store, RunRow row, const std::vector<SourceRow>& sources,
+                               double now) {
+  row.created = now;
+  if (row.seed == 0) row.seed = static_cast<int64_t>(random_u64() & kSeedMask);
+  constexpr int kTries = 5;  // of random ids
+  for (int left = kTries; left > 0; --left) {
+    row.id = random_id(8);
+    Result<std::optional<RunRow>> same = get_run(store.db(), row.id, now);
+    if (!same) return same.error();
+    if (*same) continue;
+    Status inserted = store.write([&](Txn& txn) { return insert_run(txn, row, sources); });
+    if (!inserted) return inserted.error();
+    return row.id;
+  }
+  return Error(ErrorKind::conflict, "no free id for a run was found");
+}
+
+OwnedRun::OwnedRun(Loop& loop, Store& store, RunRow row, RunLock lock)
+    : loop_(loop), store_(store), row_(std::move(row)), lock_(std::move(lock)) {}
+
+OwnedRun::~OwnedRun() {
+  if (steps_) steps_->close();
+}
+
+Result<std::unique_ptr<OwnedRun>> OwnedRun::own(Loop& loop, Store& store, const std::string& id,
+                                                WhenQuiet when_quiet) {
+  Result<std::optional<RunRow>> row = get_run(store.db(), id, loop.wall());
+  if (!row) return row.error();
+  if (!*row) return Error(ErrorKind::not_found, "there is no run " + choline::quoted(id));
+  Result<std::optional<RunLock>> lock = RunLock::take(store.run_folder(id));
+  if (!lock) return lock.error();
+  if (!*lock) return owned_elsewhere(**row);
+  std::unique_ptr<OwnedRun> owned(new OwnedRun(loop, store, std::move(**row), std::move(**lock)));
+  if (Status loaded = owned->load(std::move(when_quiet)); !loaded) return loaded.error();
+  return owned;
+}
+
+Status OwnedRun::load(WhenQuiet when_quiet) {
+  Json owner = describe_this_process(loop_.wall());
+  Status taken = store_.write([&](Txn& txn) -> Status {
+    Result<int64_t> epoch = take_run(txn, row_.id, owner);
+    if (!epoch) return epoch.error();
+    row_.epoch = *epoch;
+    return clear_shown(txn, row_.id);
+  });
+  if (!taken) return taken;
+  row_.owner = owner;
+  ++row_.incarnations;
+  auto steps = Steps::load(loop_, store_, row_.id, row_.epoch, row_.created, std::move(when_quiet));
+  if (!steps) return steps.error();
+  steps_ = std::move(*steps);
+  steps_->on_broken = [this](const Error& error) { broke(error); };
+  Result<std::vector<EventRow>> events = list_events(store_.db(), row_.id, 0, -1);
+  if (!events) return events.error();
+  for (EventRow& event : *events) {
+    last_event_ = event.id;
+    std::string key = event.key;
+    if (!key.empty()) events_.emplace(std::move(key), std::move(event));
+  }
+  auto requests = RequestServer::listen(loop_, folder());
+  if (!requests) return requests.error();
+  requests_ = std::move(*requests);
+  return done();
+}
+
+Change OwnedRun::fenced(Change change) const {
+  return [run = row_.id, epoch = row_.epoch, change = std::move(change)](Txn& txn) {
+    if (Status held = txn.fence(run, epoch); !held) return held;
+    return change(txn);
+  };
+}
+
+Co<Status> OwnedRun::commit(Change change) { return store_.commit(fenced(std::move(change))); }
+
+Status OwnedRun::write(Change change) { return store_.write(fenced(std::move(change))); }
+
+OwnedRun::Recorded OwnedRun::event(const std::string& kind, Json data, const std::string& key,
+                                   const std::string& task, bool outside) {
+  Recorded recorded;
+  EventRow& row = recorded.row;
+  row.key = key;
+  if (key.empty()) {
+    std::string place = outside ? task + "@" + std::to_string(row_.epoch) : task;
+    place += "/" + kind;
+    row.key = place + "#" + std::to_string(ordinals_[place]++);
+  }
+  auto found = events_.find(row.key);
+  if (found != events_.end()) {
+    row = found->second;
+    return recorded;
+  }
+  row.id = ++last_event_;
+  row.at = loop_.wall();
+  row.kind = kind;
+  row.data = std::move(data);
+  recorded.fresh = true;
+  events_.emplace(row.key, row);
+  store_.enqueue(fenced([run = row_.id, row](Txn& txn) -> Status {
+                   Result<EventRow> kept = append_event(txn, run, row);
+                   if (!kept) return kept.error();
+                   return done();
+                 }),
+                 [steps = steps_](Status kept) {
+                   if (!kept) steps->fail(kept.error());
+                 });
+  return recorded;
+}
+
+Status OwnedRun::set_state(const std::string& state, const Json& failure) {
+  bool is_result = state == "done" || state == "failed";
+  if (is_result) {
+    if (Status used = steps_->check_used_up(); !used) {
+      steps_->fail(used.error());
+      return used;
+    }
+  }
+  return write([&, at = loop_.wall()](Txn& txn) {
+    return set_run_state(txn, row_.id, state, failure, at);
+  });
+}
+
+Result<double> OwnedRun::cost() const { return run_cost(store_.db(), row_.id, steps_->now()); }
+
+void OwnedRun::broke(const Error& error) {
+  if (error.kind == ErrorKind::divergence) {
+    Json failure = to_json(error);
+    Status paused = write([&, at = loop_.wall()](Txn& txn) {
+      return set_run_state(txn, row_.id, "paused", failure, at);
+    });
+    // The first error is the one to tell.
+    if (!paused && on_broken) return on_broken(error);
+  }
+  if (on_broken) on_broken(error);
+}
+
+void OwnedRun::disown() {
+  if (!lock_) return;
+  steps_->close();
+  requests_.reset();
+  // What is left in the row says nothing once the lock is free, so a failure here hurts nobody.
+  Status left = store_.write([&](Txn& txn) {
+    if (Status cleared = clear_shown(txn, row_.id); !cleared) return cleared;
+    return leave_run(txn, row_.id, row_.epoch);
+  });
+  static_cast<void>(left.ok());
+  lock_.reset();
+}
+
+}  // namespace choline
