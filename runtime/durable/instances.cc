@@ -1,0 +1,244 @@
+#include "durable/instances.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "link/bootstrap.h"
+#include "link/pipe_link.h"
+#include "provider/providers.h"
+
+namespace choline {
+namespace {
+
+// What an instance here has of this process's environment; the rest is not its business.
+constexpr const char* kPassedOn[] = {"PATH", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME",
+                                     "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"};
+
+PipeLinkOptions pipe_options(const Endpoint& endpoint) {
+  PipeLinkOptions options;
+  options.argv = endpoint.argv;
+  options.clean_env = true;
+  options.dir = endpoint.folder;
+  for (const char* name : kPassedOn) {
+    if (const char* value = std::getenv(name)) options.env[name] = value;
+  }
+  for (const auto& [name, value] : endpoint.env) options.env[name] = value;
+  return options;
+}
+
+Error not_standing(const ResourceRow& row, const std::optional<Instance>& seen) {
+  std::string subject = "instance " + choline::quoted(row.name) + " (" + row.tag + ")";
+  Json fields = {{"tag", row.tag}, {"provider", row.provider}};
+  if (!seen) return Error(ErrorKind::lost, subject + " is unknown to " + row.provider, fields);
+  std::string reason = seen->reason.empty() ? "" : ": " + seen->reason;
+  if (seen->state == InstanceState::preempted) {
+    return Error(ErrorKind::preempted, subject + " was preempted" + reason, fields);
+  }
+  return Error(ErrorKind::lost, subject + " is " + seen->state_raw + " at " + row.provider + reason, fields);
+}
+
+bool may_stand(const std::optional<Instance>& seen) {
+  if (!seen) return false;
+  if (!seen->state) return true;  // a word we do not know is no proof
+  return *seen->state == InstanceState::requested || *seen->state == InstanceState::starting ||
+         *seen->state == InstanceState::running;
+}
+
+bool is_final(const Error& error) {
+  return error.kind == ErrorKind::preempted || error.kind == ErrorKind::lost ||
+         error.kind == ErrorKind::not_found || error.kind == ErrorKind::auth ||
+         error.kind == ErrorKind::unsupported || error.kind == ErrorKind::invalid ||
+         error.kind == ErrorKind::refused;
+}
+
+}  // namespace
+
+struct Instances::Connection {
+  Client client;
+  std::optional<Error> error;
+  std::shared_ptr<Event> opened;  // shared with those who wait for this try
+  Started opening;
+};
+
+Instances::Instances(Loop& loop, Store& store, Providers& providers, InstancesOptions options)
+    : loop_(loop),
+      store_(store),
+      providers_(providers),
+      options_(std::move(options)),
+      secrets_(options_.config) {}
+
+Instances::~Instances() = default;
+
+Result<ResourceRow> Instances::row(const std::string& tag) {
+  Result<std::optional<ResourceRow>> found = find_resource(store_.db(), tag);
+  if (!found) return found.error();
+  if (!*found) return Error(ErrorKind::not_found, "there is no instance " + choline::quoted(tag));
+  return std::move(**found);
+}
+
+Co<Result<std::optional<Instance>>> Instances::fetch(ResourceRow row) {
+  Result<Provider*> provider = providers_.find(row.provider);
+  if (!provider) co_return provider.error();
+  Handle handle = handle_from_json(row.handle);
+  Result<std::optional<Instance>> seen = co_await (*provider)->get(handle);
+  co_return seen;
+}
+
+Co<Result<Instances::Client>> Instances::open(std::string tag) {
+  Result<ResourceRow> found = row(tag);
+  if (!found) co_return found.error();
+  if (found->state == ResourceState::gone || found->state == ResourceState::voided) {
+    co_return Error(ErrorKind::lost, "instance " + choline::quoted(found->name) + " has ended");
+  }
+  Result<std::optional<Instance>> seen = co_await fetch(*found);
+  if (!seen) co_return seen.error();
+  if (!may_stand(*seen)) co_return not_standing(*found, *seen);
+  if ((*seen)->state != InstanceState::running) {
+    co_return Error(ErrorKind::transient, "instance " + choline::quoted(found->name) + " is still " +
+                                              (*seen)->state_raw);
+  }
+  const Endpoint& endpoint = (*seen)->endpoint;
+  if (endpoint.kind != Endpoint::Kind::pipe) {
+    co_return Error(ErrorKind::unsupported, "no link leads to instance " + choline::quoted(found->name) +
+                                                " of " + found->provider);
+  }
+  Result<std::unique_ptr<Link>> link = open_pipe_link(loop_, pipe_options(endpoint));
+  if (!link) co_return link.error();
+  BootstrapOptions options;
+  options.agents = options_.agents;
+  options.tag = tag;
+  options.root = endpoint.root;
+  options.jail = true;
+  Result<Bootstrapped> booted = co_await bootstrap(loop_, std::move(*link), std::move(options));
+  if (!booted) co_return booted.error();
+  Result<std::unique_ptr<AgentClient>> opened = co_await AgentClient::open(loop_, std::move(booted->link));
+  if (!opened) co_return opened.error();
+  co_return Client(std::move(*opened));
+}
+
+Co<Result<Instances::Client>> Instances::client(std::string tag) {
+  std::shared_ptr<Connection>& known = connections_[tag];
+  if (!known) known = std::make_shared<Connection>();
+  std::shared_ptr<Connection> connection = known;
+  if (connection->client && connection->client->alive()) co_return connection->client;
+  if (!connection->opening.active()) {
+    connection->client = nullptr;
+    connection->error.reset();
+    connection->opened = std::make_shared<Event>(loop_);
+    // The try belongs to the connection: whoever waits for it may be cancelled.
+    Connection* raw = connection.get();
+    std::function<void(Result<Client>)> finish = [raw](Result<Client> result) {
+      if (result) {
+        raw->client = std::move(*result);
+      } else {
+        raw->error = result.error();
+      }
+      raw->opened->set();
+    };
+    connection->opening = Started(open(tag), std::move(finish));
+  }
+  std::shared_ptr<Event> opened = connection->opened;
+  Event::Waiter waiter(*opened);
+  co_await waiter;
+  if (connection->client) co_return connection->client;
+  if (connection->error) co_return *connection->error;
+  co_return Error(ErrorKind::transient, "the link to " + tag + " was closed while it was opened");
+}
+
+Co<Result<Instances::Client>> Instances::reach(std::string tag) {
+  double since = loop_.ticks();
+  double pause = 0.2;
+  for (;;) {
+    Result<Client> opened = co_await client(tag);
+    if (opened) co_return opened;
+    Error error = opened.error();
+    // A link that died while it was opened says `lost` too; only the provider's word is final.
+    Status stands = co_await standing(tag);
+    if (!stands) co_return stands.error();
+    if (error.kind != ErrorKind::lost && is_final(error)) co_return error;
+    if (loop_.ticks() - since > options_.patience) {
+      co_return Error(ErrorKind::lost, "no word from instance " + tag + " for " +
+                                           std::to_string(static_cast<int>(options_.patience)) +
+                                           " s: " + error.message);
+    }
+    log_info("instance " + tag + ": " + error.message);
+    Sleep sleep(loop_, pause);
+    co_await sleep;
+    pause = std::min(pause * 1.6, 15.0);
+  }
+}
+
+Co<Result<AgentFacts>> Instances::ready(std::string tag, double timeout) {
+  double until = loop_.ticks() + (timeout > 0 ? timeout : 3600);
+  std::string last = "it did not answer";
+  double pause = 0.1;
+  while (loop_.ticks() < until) {
+    std::optional<Result<Client>> opened = co_await WithTimeout<Result<Client>>(loop_, until - loop_.ticks(), client(tag));
+    if (!opened) break;
+    if (*opened) {
+      Client agent = **opened;
+      std::optional<Result<AgentFacts>> facts =
+          co_await WithTimeout<Result<AgentFacts>>(loop_, until - loop_.ticks(), agent->facts());
+      if (!facts) break;
+      if (*facts) co_return *facts;
+      last = facts->error().message;
+    } else {
+      const Error& error = opened->error();
+      last = error.message;
+      if (error.kind != ErrorKind::lost && is_final(error)) co_return error;
+    }
+    Status stands = co_await standing(tag);
+    if (!stands) co_return stands.error();
+    Sleep sleep(loop_, std::min(pause, std::max(0.0, until - loop_.ticks())));
+    co_await sleep;
+    pause = std::min(pause * 1.4, 5.0);
+  }
+  co_return Error(ErrorKind::timeout, "instance " + tag + " was not ready after " +
+                                          std::to_string(static_cast<int>(timeout)) + " s: " + last);
+}
+
+Co<Result<Json>> Instances::look(std::string tag) {
+  Result<ResourceRow> found = row(tag);
+  if (!found) co_return found.error();
+  if (found->state == ResourceState::gone || found->state == ResourceState::voided) {
+    co_return Json{{"state", "gone"}};
+  }
+  Result<std::optional<Instance>> seen = co_await fetch(*found);
+  if (!seen) co_return seen.error();
+  if (!*seen) co_return Json{{"state", "gone"}};
+  Json told = {{"state", (*seen)->state ? std::string(to_text(*(*seen)->state)) : (*seen)->state_raw}};
+  if (!(*seen)->reason.empty()) told["reason"] = (*seen)->reason;
+  co_return told;
+}
+
+Co<Status> Instances::standing(std::string tag) {
+  Result<ResourceRow> found = row(tag);
+  if (!found) co_return found.error();
+  if (found->state == ResourceState::gone || found->state == ResourceState::voided) {
+    co_return Error(ErrorKind::lost, "instance " + choline::quoted(found->name) + " has ended");
+  }
+  Result<std::optional<Instance>> seen = co_await fetch(*found);
+  if (seen && !may_stand(*seen)) co_return not_standing(*found, *seen);
+  co_return done();
+}
+
+double Instances::poll(const std::string& tag) {
+  Result<ResourceRow> found = row(tag);
+  if (!found) return 15;
+  Result<Provider*> provider = providers_.find(found->provider);
+  return provider ? (*provider)->caps().poll : 15;
+}
+
+void Instances::drop(const std::string& tag) {
+  auto known = connections_.find(tag);
+  if (known == connections_.end()) return;
+  std::shared_ptr<Connection> connection = known->second;
+  connections_.erase(known);
+  connection->opening = Started();
+  if (connection->client) connection->client->close();
+  if (connection->opened) connection->opened->set();
+}
+
+}  // namespace choline

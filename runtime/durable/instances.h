@@ -1,0 +1,70 @@
+// The instances that this process talks to, by tag: their links, opened when first needed and again
+// when they died, and what the provider says when they cannot be opened.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "durable/commands_secrets.h"
+#include "durable/rent.h"
+#include "link/agent_client.h"
+#include "loop/await.h"
+
+namespace choline {
+
+struct InstancesOptions {
+  std::string state;                          // choline's state folder
+  std::string config;                         // where credentials are
+  std::map<std::string, std::string> agents;  // path of the agent program by `uname -m`
+  double patience = 600;                      // seconds without a link before an instance is lost
+};
+
+class Instances {
+ public:
+  using Client = std::shared_ptr<AgentClient>;  // shared: a call may go on while a new link is opened
+
+  Instances(Loop& loop, Store& store, Providers& providers, InstancesOptions options);
+  Instances(const Instances&) = delete;
+  Instances& operator=(const Instances&) = delete;
+  ~Instances();
+
+  RentWorld world() { return RentWorld{loop_, store_, providers_}; }
+  Loop& loop() { return loop_; }
+  Store& store() { return store_; }
+  SecretSource& secrets() { return secrets_; }
+  const InstancesOptions& options() const { return options_; }
+
+  // The agent of a living instance. One try; an error of kind preempted or lost says that the
+  // instance is no more, transient that it cannot be reached now.
+  Co<Result<Client>> client(std::string tag);
+  // The same with growing waits, until options().patience is used up: then it is lost.
+  Co<Result<Client>> reach(std::string tag);
+  // Waits until it runs, is linked and its agent answers.
+  Co<Result<AgentFacts>> ready(std::string tag, double timeout);
+  // {state, reason} by the provider; state "gone" when it proves it absent.
+  Co<Result<Json>> look(std::string tag);
+  // An error of kind preempted or lost when the provider says that it is no more. When the provider
+  // does not answer, it is taken to stand.
+  Co<Status> standing(std::string tag);
+  // Seconds between looks while a command runs there.
+  double poll(const std::string& tag);
+  // Closes the link; those who wait for one get an error.
+  void drop(const std::string& tag);
+
+ private:
+  struct Connection;
+  Co<Result<Client>> open(std::string tag);
+  Result<ResourceRow> row(const std::string& tag);
+  Co<Result<std::optional<Instance>>> fetch(ResourceRow row);
+
+  Loop& loop_;
+  Store& store_;
+  Providers& providers_;
+  InstancesOptions options_;
+  SecretSource secrets_;
+  std::map<std::string, std::shared_ptr<Connection>> connections_;  // shared with those who wait
+};
+
+}  // namespace choline
