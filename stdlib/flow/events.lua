@@ -1,0 +1,107 @@
+-- What happens in a run, as events: recorded once however often the run is replayed, shown by views,
+-- and handed to the cholfile's `on` handlers, one after the other in a task of their own.
+
+local failure <const> = require "core.failure"
+local native <const> = require "native"
+local queue <const> = require "wait.queue"
+
+local M = {}
+
+-- Every kind but those of failures, which are events too when a task's attempt ends with one.
+M.catalogue = {
+  { name = "run_started", help = "a run begins: params, seed, git commit, version" },
+  { name = "run_resumed", help = "another process goes on with the run" },
+  { name = "run_done", help = "the run has ended well" },
+  { name = "run_failed", help = "the run has ended, and not well" },
+  { name = "run_stopped", help = "the run was stopped" },
+  { name = "task_started", help = "a task begins" },
+  { name = "attempt_started", help = "the command of an attempt was started" },
+  { name = "task_done", help = "a task has ended well" },
+  { name = "failed", help = "a task has ended, and not well" },
+  { name = "skipped", help = "a task was not begun because one before it failed" },
+  { name = "setup_done", help = "setup has ended on an instance" },
+  { name = "offer_failed", help = "an offer could not be rented" },
+  { name = "instance_rented", help = "an instance is rented and paid from now on" },
+  { name = "instance_ready", help = "the agent on an instance answers" },
+  { name = "instance_released", help = "an instance is gone and costs nothing more" },
+  { name = "instance_kept", help = "an instance was left running as finally = \"keep\" says" },
+  { name = "release_failed", help = "an instance could not be ended; choline gc tries again" },
+  { name = "sync_done", help = "files were transferred" },
+  { name = "sync_failed", help = "files could not be transferred" },
+  { name = "checkpoint_pulled", help = "a complete checkpoint is here" },
+  { name = "checkpoint_pushed", help = "a checkpoint was brought to an instance to go on from" },
+  { name = "retrying", help = "a policy says to try again" },
+  { name = "failed_over", help = "a policy says to go on with another offer" },
+  { name = "pause_requested", help = "somebody asked for a pause" },
+  { name = "paused", help = "a task waits for choline resume and costs nothing" },
+  { name = "resumed", help = "a paused task goes on" },
+  { name = "pipeline_started", help = "a pipeline begins" },
+  { name = "pipeline_done", help = "a pipeline has ended well" },
+  { name = "command_done", help = "a command of a pipeline has ended" },
+  { name = "handler_failed", help = "an `on` handler raised an error" },
+  { name = "log", help = "the cholfile said log.info, log.warn or log.error" },
+}
+
+--- The names that `on` accepts: events and the kinds of failures.
+---@return string[]
+function M.names()
+  local names <const> = {}
+  for index, kind in ipairs(M.catalogue) do names[index] = kind.name end
+  for _, kind in ipairs(failure.task_kinds) do
+    if kind ~= "failed" then names[#names + 1] = kind end
+  end
+  return names
+end
+
+---@class flow.Events
+local Events <const> = {}
+Events.__index = Events
+
+---@param handlers { event: string, call: function, where: table }[]
+---@return flow.Events
+function M.new(handlers)
+  local by_kind <const> = {}
+  for _, handler in ipairs(handlers or {}) do
+    by_kind[handler.event] = by_kind[handler.event] or {}
+    table.insert(by_kind[handler.event], handler)
+  end
+  return setmetatable({ handlers = by_kind, queue = queue.new() }, Events)
+end
+
+--- Records an event and hands it to the handlers of its kind.
+---@param kind string
+---@param data table
+---@param key? string   makes it the same event wherever it is recorded
+function Events:emit(kind, data, key)
+  local event <const> = native.run.event(kind, data, key)
+  if self.handlers[kind] then
+    local seen <const> = { kind = kind, at = event.at }
+    for name, value in pairs(data) do
+      if seen[name] == nil then seen[name] = value end
+    end
+    self.queue:put(seen)
+  end
+  return event
+end
+
+local function call(self, handler, event)
+  local ok <const>, raised <const> = pcall(handler.call, event) -- a handler must not end the run
+  if ok then return end
+  local why <const> = failure.from(raised)
+  if why.kind == "cancelled" then error(raised, 0) end
+  native.run.event("handler_failed", { event = event.kind, message = tostring(why) })
+end
+
+--- Serves the handlers until the events are closed. Runs as a task of the run: what handlers do is durable.
+---@async
+function Events:serve()
+  while true do
+    local event <const> = self.queue:take()
+    if not event then return end
+    for _, handler in ipairs(self.handlers[event.kind]) do call(self, handler, event) end
+  end
+end
+
+function Events:close() self.queue:close() end
+
+return M

@@ -1,0 +1,187 @@
+-- Executes a program as a durable run: its tasks in the order of their `after`, its pipelines beside
+-- them, within its budget, and with everything released at the end. Called in a task of the run that
+-- this process owns; entered again after a crash it takes the same way through the journal.
+
+local budget <const> = require "flow.budget"
+local events <const> = require "flow.events"
+local failure <const> = require "core.failure"
+local instance <const> = require "flow.instance"
+local native <const> = require "native"
+local pause <const> = require "flow.pause"
+local pipeline <const> = require "flow.pipeline"
+local supervise <const> = require "flow.supervise"
+local task <const> = require "wait.task"
+
+local M = {}
+
+---@class flow.Context
+---@field program table
+---@field run string
+---@field params table<string, any>
+---@field pool flow.Pool
+---@field account flow.Account
+---@field events flow.Events
+---@field pause flow.Pause
+---@field attempts table<string, table>   of tasks, those that run now
+---@field counts table<string, integer>
+local Context <const> = {}
+Context.__index = Context
+
+--- What views show of a task; the run counts as waiting while all its tasks wait for a retry.
+function Context:show_task(name, row)
+  native.run.show("task/" .. name, row)
+  self.states[name] = row.state
+  local waiting, running = false, false
+  for _, state in pairs(self.states) do
+    if state == "waiting" then waiting = true
+    elseif state ~= "done" and state ~= "failed" and state ~= "skipped" and state ~= "paused" then running = true end
+  end
+  local state <const> = waiting and not running and "waiting" or "running"
+  if state ~= self.state and not self.ending then
+    self.state = state
+    native.run.set_state(state)
+  end
+end
+
+---@param options { run: string, events?: table[] }
+---@return flow.Context
+function M.context(program, options)
+  local ctx <const> = setmetatable({
+    program = program, run = options.run, params = program.values or {}, attempts = {}, counts = {},
+    states = {}, ended = {}, outcomes = {}, box = pipeline.box, state = "running",
+  }, Context)
+  ctx.account = budget.new(program.budget)
+  ctx.events = events.new(program.handlers)
+  ctx.pause = pause.new(options.events or {})
+  ctx.pool = instance.new(ctx)
+  return ctx
+end
+
+local function names_of(after)
+  if type(after) == "string" then return { after } end
+  return after or {}
+end
+
+local function wait_before(ctx, declaration)
+  for _, name in ipairs(names_of(declaration.fields.after)) do
+    ctx.ended[name]:wait()
+    if not ctx.outcomes[name].ok then return name end
+  end
+  return nil
+end
+
+local function run_task(ctx, declaration)
+  local name <const> = declaration.name
+  local outcome <const> = { ok = false }
+  ctx.outcomes[name] = outcome
+  local guard <close> = task.on_exit(function() ctx.ended[name]:set(true) end)
+  local blocker <const> = wait_before(ctx, declaration)
+  if blocker then
+    outcome.skipped = true
+    ctx.pool:leave(declaration.fields.on)
+    ctx:show_task(name, { state = "skipped", since = native.clock.now() })
+    ctx.events:emit("skipped", { task = name, after = blocker })
+    return
+  end
+  local result <const> = supervise.task(ctx, declaration)
+  outcome.ok = true
+  return result
+end
+
+local function run_pipeline(ctx, declaration)
+  local busy <close> = ctx.pause:enter()
+  local began <const> = native.clock.now()
+  local function show(state) ctx:show_task(declaration.name, { state = state, since = native.clock.now(), pipeline = true }) end
+  local guard <close> = task.on_exit(function(raised)
+    if raised == nil then return end
+    show("failed")
+    local why <const> = failure.from(raised)
+    if why.kind ~= "cancelled" then
+      ctx.events:emit("failed", { task = declaration.name, reason = why.kind, message = tostring(why) })
+    end
+  end)
+  ctx.events:emit("pipeline_started", { task = declaration.name })
+  show("running")
+  declaration.body()
+  show("done")
+  ctx.events:emit("pipeline_done", { task = declaration.name, seconds = native.clock.now() - began })
+end
+
+local function work(ctx)
+  local children <const> = {}
+  for _, declaration in ipairs(ctx.program.tasks) do
+    ctx.ended[declaration.name] = native.task.event()
+    ctx.pool:join(declaration.fields.on, declaration.fields.finally == "keep")
+    table.insert(children, { name = declaration.name, fn = function() return run_task(ctx, declaration) end })
+  end
+  for _, declaration in ipairs(ctx.program.pipelines or {}) do
+    table.insert(children, { name = declaration.name, fn = function() return run_pipeline(ctx, declaration) end })
+  end
+  for _, result in ipairs(task.all(children)) do
+    if not result.ok then error(result.value, 0) end
+  end
+end
+
+--- Waits for the end of the work, of the budget, or of everything that can go on without `choline resume`.
+local function supervise_work(ctx, options)
+  local all <const> = { native.task.spawn("work", function() work(ctx) end) }
+  local guard <close> = task.on_exit(function() task.end_all(all, "the run ends", 900) end)
+  all[2] = native.task.spawn("pause", function() ctx.pause:wait_quiet() end)
+  if ctx.account.limit then all[3] = native.task.spawn("budget", function() return ctx.account:guard() end) end
+  local first <const> = native.task.any(all)
+  if first == 2 then
+    options.paused()
+    failure.raise("cancelled", "the run is paused")
+  end
+  if first == 3 then
+    local why <const> = native.task.join(all[3])
+    task.end_all({ all[1] }, why.message, 900)
+    return why
+  end
+  local ok <const>, raised <const> = native.task.try(all[1])
+  return not ok and failure.from(raised) or nil
+end
+
+local function tell_start(ctx, options)
+  local row <const> = options.row or {}
+  ctx.events:emit("run_started", {
+    params = ctx.params, seed = row.seed, git = row.env and row.env.git, version = native.version,
+    cholfile = ctx.program.path,
+  }, "run_started")
+end
+
+--- Executes `program`. Gives nil when all went well, else the failure that ended it. Raises when it is cancelled,
+--- after everything is released. options.paused is called when all that is left is paused, and does not return.
+---@async
+---@param program table
+---@param options { run: string, row?: table, events?: table[], paused: function, started?: fun(ctx: flow.Context) }
+---@return Failure|nil
+function M.execute(program, options)
+  local ctx <const> = M.context(program, options)
+  pipeline.enter(ctx)
+  program.engine = pipeline.engine(ctx)
+  if options.started then options.started(ctx) end
+  local handlers <const> = native.task.spawn("handlers", function() ctx.events:serve() end)
+  local guard <close> = task.on_exit(function()
+    ctx.ending = true
+    native.task.shield(900, function() ctx.pool:close() end)
+    task.end_all({ handlers }, "the run ends")
+    pipeline.enter(nil)
+    program.engine = nil
+  end)
+  tell_start(ctx, options)
+  local why <const> = supervise_work(ctx, options)
+  ctx.ending = true
+  ctx.pool:close()
+  ctx.account:close()
+  if why then
+    ctx.events:emit("run_failed", { reason = why.kind, message = why.message, cost = ctx.account:cost() }, "run_failed")
+  else
+    ctx.events:emit("run_done", { cost = ctx.account:cost() }, "run_done")
+  end
+  ctx.events:close()
+  native.task.try(handlers)
+  return why
+end
+
+return M
