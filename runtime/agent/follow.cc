@@ -82,6 +82,10 @@ class Follow : public Activity {
     if (!log_) return true;  // not yet there, or the command never began
     struct stat info{};
     if (::fstat(log_.get(), &info) == 0 && static_cast<uint64_t>(info.st_size) < offset_) {
+      if (!server_.mux().flushed(channel_)) {  // the note must come after what was before
+        waits_for_room_ = true;
+        return true;
+      }
       offset_ = 0;  // somebody emptied the log: what is in it now is new
       restarted_ = true;
       server_.mux().note(channel_, Json{{"offset", 0}});

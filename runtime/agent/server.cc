@@ -26,23 +26,10 @@ int Server::run() {
   ::fcntl(out_, F_SETFL, ::fcntl(out_, F_GETFL) | O_NONBLOCK);
   ::fcntl(in_, F_SETFD, FD_CLOEXEC);
   ::fcntl(out_, F_SETFD, FD_CLOEXEC);
-  utsname system{};
-  ::uname(&system);
-  mux_.hello(Json{{"protocol", kProtocol},
-                  {"oldest", kProtocolOldest},
-                  {"agent", CHOLINE_VERSION},
-                  {"arch", system.machine},
-                  {"pid", ::getpid()},
-                  {"boot", boot_id()},
-                  {"tag", place_.tag},
-                  {"root", place_.root},
-                  {"jail", place_.jail},
-                  {"time", wall_seconds()}});
   heard_ = boot_seconds();
   read_watch_ = reactor_.watch(in_, POLLIN, [this](short) { read_link(); });
   write_watch_ = reactor_.watch(out_, 0, [this](short) { write_link(); });
   watch_silence();
-  write_link();
   reactor_.run();
   activities_.clear();  // ends what belongs to this link; durable commands have their keepers
   return exit_code_;
@@ -111,7 +98,20 @@ void Server::finish(uint32_t channel, Result<Json> result) {
   finish(channel, result ? std::move(*result) : error_answer(result.error()));
 }
 
+// The agent greets second, so that nothing of it can be mistaken for what a login prints.
 void Server::on_hello(Json hello) {
+  utsname system{};
+  ::uname(&system);
+  mux_.hello(Json{{"protocol", kProtocol},
+                  {"oldest", kProtocolOldest},
+                  {"agent", CHOLINE_VERSION},
+                  {"arch", system.machine},
+                  {"pid", ::getpid()},
+                  {"boot", boot_id()},
+                  {"tag", place_.tag},
+                  {"root", place_.root},
+                  {"jail", place_.jail},
+                  {"time", wall_seconds()}});
   const Json silence = hello.value("silence", Json());
   if (silence.is_number()) silence_ = std::max(1.0, silence.get<double>());
 }

@@ -1,6 +1,7 @@
 // One channel to an agent: bytes both ways under flow control, notes, and an answer at the end.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,8 +20,9 @@ class AgentChannel {
  public:
   struct State;
   struct Chunk {
-    int stream = 1;     // 2: stderr
-    std::string bytes;  // empty: no more will come
+    int stream = 1;     // 1 or 2 (stderr): bytes; 0: a note
+    std::string bytes;
+    Json note;
   };
 
   AgentChannel(std::shared_ptr<AgentSession> session, std::shared_ptr<State> state);
@@ -28,17 +30,17 @@ class AgentChannel {
   AgentChannel& operator=(const AgentChannel&) = delete;
   ~AgentChannel();
 
-  // Waits for data; what is read makes room for as much more.
-  Co<Result<Chunk>> read();
+  // Waits for data or a note, in the order in which they were sent; nullopt: no more will come.
+  Co<Result<std::optional<Chunk>>> read();
   // Waits until all is queued under the peer's credit; not until it has arrived.
   Co<Status> write(std::string bytes);
   // No more writes.
   void end();
   void note(Json note);
-  // The next note, or nullopt when the answer has come.
-  Co<Result<std::optional<Json>>> next_note();
-  // Waits for the answer; data that nobody read is dropped.
+  // Waits for the answer; what nobody has read by then is dropped.
   Co<Result<Json>> answer();
+  // Writes all of `input` and ends it while reading; `take` gets each chunk. Gives the answer.
+  Co<Result<Json>> exchange(std::string input, std::function<void(const Chunk&)> take);
 
  private:
   std::shared_ptr<AgentSession> session_;  // shared: a channel may outlive its client

@@ -133,6 +133,9 @@ class AgentClient {
   Co<Status> remove(std::string key);
   // Any verb that is one request and one answer.
   Co<Result<Json>> call(std::string verb, Json args);
+  // Where `path`, as a caller means it, lies for a program over there: relative and "~/x" below the
+  // instance's home, absolute below it too when the instance is a jail.
+  std::string true_path(const std::string& path) const;
   // A channel of its own, for services such as "files". `window`: bytes the agent may have under way.
   Result<std::unique_ptr<AgentChannel>> open_channel(std::string verb, Json args,
                                                      uint32_t window = 0);

@@ -1,0 +1,249 @@
+#include "link/bootstrap.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/digest.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "base/unique_fd.h"
+#include "loop/await.h"
+
+namespace choline {
+
+namespace {
+
+constexpr size_t kMaxNoise = size_t{256} << 10;  // what a login may print before our first word
+constexpr size_t kMaxLine = 4096;
+constexpr size_t kMaxAgent = size_t{64} << 20;
+
+struct Program {
+  std::string arch, digest, bytes;
+};
+
+Result<Program> load_agent(const std::string& arch, const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return errno_error("open the agent '" + path + "'", errno);
+  Program program;
+  program.arch = arch;
+  char buffer[size_t{64} << 10];
+  while (true) {
+    ssize_t got = ::read(fd.get(), buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return errno_error("read the agent '" + path + "'", errno);
+    if (got == 0) break;
+    program.bytes.append(buffer, static_cast<size_t>(got));
+    if (program.bytes.size() > kMaxAgent) return Error(ErrorKind::invalid, "'" + path + "' is no agent");
+  }
+  program.digest = sha256_hex(program.bytes);
+  return program;
+}
+
+// One compound command: a shell reads all of it before it runs any, so what follows in the stream is
+// sent only after it has answered, and goes to `head` alone. POSIX sh; tried with dash, bash, busybox.
+constexpr std::string_view kScript = R"sh({
+mark=@MARK@; mask=`umask`; umask 077
+say() { printf '\n%s %s\n' "@$mark" "$*"; }
+sum() { sha256sum "$1" 2>/dev/null || busybox sha256sum "$1" 2>/dev/null || openssl dgst -r -sha256 "$1" 2>/dev/null; }
+run() {
+  umask "$mask"
+  say ready "$1"
+  CHOLINE_INSTANCE=@TAG@ exec "$1" serve --instance @TAG@ @JAIL@ --root @ROOT@
+  exit 126
+}
+digest=
+case `uname -m` in
+@CASES@
+esac
+if [ -z "$digest" ]; then say arch `uname -m`; exit 3; fi
+name=agent-`printf %.24s "$digest"`
+me=`id -u`
+for dir in "$HOME/.choline" "/var/tmp/choline-$me" "/tmp/choline-$me" "/dev/shm/choline-$me"; do
+  if [ -O "$dir" ] && [ -x "$dir/$name" ]; then run "$dir/$name"; fi
+done
+why=
+for dir in "$HOME/.choline" "/var/tmp/choline-$me" "/tmp/choline-$me" "/dev/shm/choline-$me"; do
+  mkdir -p "$dir" 2>/dev/null
+  if [ ! -O "$dir" ] || [ ! -w "$dir" ]; then why="$why $dir (not writable)"; continue; fi
+  try="$dir/.try-$$"
+  printf '#!/bin/sh\nexit 0\n' >"$try" 2>/dev/null && chmod 700 "$try" && "$try" 2>/dev/null
+  ok=$?
+  rm -f "$try"
+  if [ $ok != 0 ]; then why="$why $dir (full, or programs may not run there)"; continue; fi
+  say send `uname -m`
+  new="$dir/.new-$$"
+  trap 'rm -f "$new"; exit 3' HUP INT TERM
+  if [ "`printf xy | head -c 1 2>/dev/null`" = x ]; then head -c $size >"$new"
+  else dd bs=1 count=$size of="$new" 2>/dev/null; fi
+  got=`sum "$new"`
+  if [ -z "$got" ] && [ "`wc -c <"$new" | tr -d ' '`" = $size ]; then got=$digest; fi
+  case "$got" in
+  "$digest"*) ;;
+  *) rm -f "$new"; say damaged "$dir"; exit 3 ;;
+  esac
+  chmod 700 "$new" && mv -f "$new" "$dir/$name" && run "$dir/$name"
+  say damaged "$dir"; exit 3
+done
+say nowhere $why
+exit 3
+}
+)sh";
+
+void replace(std::string& text, std::string_view from, std::string_view to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+    text.replace(at, from.size(), to);
+  }
+}
+
+std::string make_script(const BootstrapOptions& options, const std::vector<Program>& programs,
+                        const std::string& mark) {
+  std::string cases;
+  for (const Program& program : programs) {
+    cases += program.arch + ") digest=" + program.digest +
+             "; size=" + std::to_string(program.bytes.size()) + " ;;\n";
+  }
+  std::string script(kScript);
+  replace(script, "@CASES@", cases);
+  replace(script, "@MARK@", mark);
+  replace(script, "@JAIL@", options.jail ? "--jail" : "");
+  replace(script, "@TAG@", options.tag.empty() ? "''" : shell_quote(options.tag));
+  replace(script, "@ROOT@", options.root.empty() ? "\"$HOME\"" : shell_quote(options.root));
+  return script;
+}
+
+// What the far side says, cut into the lines that are ours.
+struct Ear {
+  Ear(Loop& loop, std::string the_mark) : mark("\n@" + std::move(the_mark) + " "), changed(loop) {}
+  std::string mark;
+  std::string heard;
+  std::optional<Error> failed;
+  Event changed;
+
+  // The next word for us, once its line is complete.
+  std::optional<std::string> line() {
+    size_t at = heard.find(mark);
+    if (at == std::string::npos) {
+      if (heard.size() > kMaxNoise) fail("it prints without end", heard.substr(0, 200));
+      return std::nullopt;
+    }
+    size_t start = at + mark.size();
+    size_t end = heard.find('\n', start);
+    if (end == std::string::npos) {
+      if (heard.size() - start > kMaxLine) fail("its answer has no end", "");
+      return std::nullopt;
+    }
+    std::string text = heard.substr(start, end - start);
+    heard.erase(0, end + 1);
+    return text;
+  }
+  void fail(const std::string& what, const std::string& more) {
+    failed = Error(ErrorKind::refused, "the shell on the instance cannot be used: " + what +
+                                           (more.empty() ? "" : ": " + choline::quoted(more)));
+  }
+};
+
+struct Deadline {
+  Deadline(Loop& the_loop, double seconds, Loop::Fn fn)
+      : loop(the_loop), id(the_loop.timer(seconds, std::move(fn))) {}
+  Deadline(const Deadline&) = delete;
+  Deadline& operator=(const Deadline&) = delete;
+  ~Deadline() { loop.cancel(id); }
+  Loop& loop;
+  TimerId id;
+};
+
+Error refusal(const std::string& word, const std::string& rest) {
+  if (word == "arch") {
+    return Error(ErrorKind::unsupported, "there is no agent for the instance's processor, " + choline::quoted(rest));
+  }
+  if (word == "nowhere") {
+    return Error(ErrorKind::refused, "the instance has no folder where the agent can be put; tried " + rest +
+                                         "; free some space or make one of them writable");
+  }
+  if (word == "damaged") {
+    return Error(ErrorKind::transient, "the agent arrived damaged in " + rest + " on the instance");
+  }
+  return Error(ErrorKind::refused, "the shell on the instance answers " + choline::quoted(word));
+}
+
+Co<Result<std::string>> next_line(std::shared_ptr<Ear> ear) {
+  while (true) {
+    std::optional<std::string> line = ear->line();
+    if (line) co_return *line;
+    if (ear->failed) co_return *ear->failed;
+    ear->changed.clear();
+    co_await ear->changed.wait();
+  }
+}
+
+Co<Status> write_all(Link& link, std::shared_ptr<Ear> ear, std::string bytes) {
+  std::string_view rest(bytes);
+  while (!rest.empty()) {
+    if (ear->failed) co_return *ear->failed;
+    ear->changed.clear();
+    rest.remove_prefix(link.write(rest));
+    if (rest.empty()) break;
+    co_await ear->changed.wait();
+  }
+  co_return done();
+}
+
+}  // namespace
+
+Co<Result<Bootstrapped>> bootstrap(Loop& loop, std::unique_ptr<Link> link, BootstrapOptions options) {
+  std::vector<Program> programs;
+  for (const auto& [arch, path] : options.agents) {
+    Result<Program> program = load_agent(arch, path);
+    if (!program) co_return program.error();
+    programs.push_back(std::move(*program));
+  }
+  std::string mark = "choline-" + random_id(12);
+  auto ear = std::make_shared<Ear>(loop, mark);  // shared with the link's handlers
+  link->listen({[ear](std::string_view bytes) {
+                  ear->heard += bytes;
+                  ear->changed.set();
+                },
+                [ear] { ear->changed.set(); },
+                [ear](Error error) {
+                  if (!ear->failed) ear->failed = std::move(error);
+                  ear->changed.set();
+                }});
+  Deadline deadline(loop, options.timeout, [ear, name = link->name(), seconds = options.timeout] {
+    ear->failed = Error(ErrorKind::timeout, "the far side of the " + name + " has not started the agent in " +
+                                                std::to_string(static_cast<int>(seconds)) + " s");
+    ear->changed.set();
+  });
+  Status sent = co_await write_all(*link, ear, make_script(options, programs, mark));
+  if (!sent) co_return sent.error();
+  Bootstrapped result;
+  while (true) {
+    Result<std::string> line = co_await next_line(ear);
+    if (!line) co_return line.error();
+    size_t blank = line->find(' ');
+    std::string word = line->substr(0, blank);
+    std::string rest = blank == std::string::npos ? "" : line->substr(blank + 1);
+    if (word == "ready") {
+      result.path = rest;
+      break;
+    }
+    auto program = std::find_if(programs.begin(), programs.end(),
+                                [&](const Program& one) { return one.arch == rest; });
+    if (word != "send" || program == programs.end() || result.sent) co_return refusal(word, rest);
+    result.sent = true;
+    Status delivered = co_await write_all(*link, ear, program->bytes);
+    if (!delivered) co_return delivered.error();
+  }
+  if (!ear->heard.empty()) {
+    co_return Error(ErrorKind::refused, "the instance prints after the agent was started: " +
+                                            choline::quoted(ear->heard.substr(0, 200)));
+  }
+  link->listen({});
+  result.link = std::move(link);
+  co_return std::move(result);
+}
+
+}  // namespace choline
