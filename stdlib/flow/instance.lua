@@ -200,9 +200,6 @@ end
 function Pool:release(live, why)
   if live.released then return end
   live.released = true
-  for index, other in ipairs(self.lives) do
-    if other == live then table.remove(self.lives, index) break end
-  end
   native.task.shield(M.release_seconds, function()
     self:show(live, "releasing")
     local ok <const>, raised <const> = pcall(native.instance.destroy, live.tag) -- choline gc ends what this cannot
@@ -222,6 +219,9 @@ function Pool:release(live, why)
       })
     end
   end)
+  for index, other in ipairs(self.lives) do -- only now: until it is gone it takes a place of the capacity
+    if other == live then table.remove(self.lives, index) break end
+  end
   self:tell_freed()
 end
 
