@@ -1,51 +1,74 @@
--- The first Lua that runs: finds the command of the first word and calls it. What it returns is the
--- exit code of the process. Every chunk of the stdlib gets the private native table as its first
--- argument (`local native = ...`); user code never sees it.
+-- The first Lua that runs: finds the command of the first word, reads its command line by its spec,
+-- and calls it. What it returns is the exit code of the process.
 
 local native <const>, argv <const>, modules <const> = ...
 
--- LANGUAGE "Exit codes". A failure of another kind is a failed run or command: 1.
-local EXIT_CODES <const> = {
-  invalid = 2, unsupported = 2, not_found = 3, auth = 4, no_capacity = 5, quota = 5, budget = 6,
-  timeout = 7, conflict = 8, cancelled = 130,
-}
+local failure <const> = require "core.failure"
 
-local function is_failure(value)
-  return type(value) == "table" and getmetatable(value) == native.failure_meta
+local function write(fd, text)
+  native.sys.write(fd, text)
 end
 
-local function names_of_commands()
-  local names = {}
-  for _, name in ipairs(modules) do
-    local word = name:match("^command%.([%w_]+)$")
-    if word then names[#names + 1] = (word:gsub("_", "-")) end
+---@class Context     what a command gets beside its arguments
+---@field spec Spec
+---@field out fun(text: string)    data, to standard output; an end of line is added
+---@field say fun(text: string)    messages, to standard error; an end of line is added
+---@field json fun(value: any)     a value as JSON, to standard output
+---@field style fun(fd: integer): Style
+local function new_context(spec)
+  return {
+    spec = spec,
+    out = function(text) write(1, text .. "\n") end,
+    say = function(text) write(2, text .. "\n") end,
+    json = function(value) write(1, native.json.encode(value, true) .. "\n") end,
+    style = function(fd) return require("talk.style").of(fd) end,
+  }
+end
+
+-- The first word stands for a command, or for one that another spelling knows.
+local function split()
+  local word <const> = argv[1]
+  local stands_for <const> = { ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help" }
+  return stands_for[word] or word or "help", table.move(argv, 2, #argv, 1, {})
+end
+
+local function find_spec(word)
+  for _, spec in ipairs(require "command.specs") do
+    if spec.name == word then return spec end
   end
-  return names
+  local names <const> = {}
+  for index, spec in ipairs(require "command.specs") do names[index] = spec.name end
+  local near <const> = require("core.text").nearest(word, names)
+  failure.raise("invalid", 'there is no command "%s"%s; see choline --help', word,
+    near and (', did you mean "%s"?'):format(near) or "")
 end
 
--- "-h" and "--help" in the first place mean the word `help`; no word at all does so too.
-local function split(arguments)
-  local word = arguments[1] or "help"
-  if word == "-h" or word == "--help" then word = "help" end
-  return word, table.move(arguments, 2, #arguments, 1, {})
+local function module_of(spec)
+  local name <const> = "command." .. spec.name
+  for _, known in ipairs(modules or {}) do
+    if known == name then return require(name) end
+  end
+  failure.raise("unsupported", "choline %s is not in this version yet", spec.name)
 end
 
 local function dispatch()
-  local word, rest = split(argv)
-  local name = "command." .. word:gsub("-", "_")
-  for _, known in ipairs(modules) do
-    if known == name then return require(name).run(rest) end
+  local word <const>, rest <const> = split()
+  local spec <const> = find_spec(word)
+  local arguments <const> = require "talk.arguments"
+  local parsed <const> = arguments.parse(spec, rest)
+  if parsed.help then
+    write(1, arguments.help(spec))
+    return 0
   end
-  local near = native.text.nearest(word, names_of_commands())
-  native.sys.write(2, ("choline: there is no command '%s'%s; see choline --help\n"):format(
-    word, near and (", did you mean '" .. near .. "'?") or ""))
-  return 2
+  local command <const> = module_of(spec)
+  local run <const> = type(command) == "table" and command.run or command
+  return run(parsed, new_context(spec)) or 0
 end
 
 -- Expects the failures that commands raise on purpose; a fault of ours goes on to the host, which
 -- prints it with its traceback.
-local ok, result = pcall(dispatch)
-if ok then return result or 0 end
-if not is_failure(result) then error(result, 0) end
-native.sys.write(2, ("choline: %s\n"):format(tostring(result)))
-return EXIT_CODES[result.kind] or 1
+local ok <const>, result <const> = pcall(dispatch)
+if ok then return result end
+if not failure.is(result) then error(result, 0) end
+write(2, ("choline: %s\n"):format(tostring(result)))
+return failure.exit_code(result.kind)

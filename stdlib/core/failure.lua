@@ -36,7 +36,7 @@ M.catalogue = {
   { name = "io", exit = 1, help = "a call to the operating system failed", world = true },
   { name = "refused", exit = 1, help = "the far side said no, for good", world = true },
   { name = "transient", exit = 1, help = "the far side may say yes later", world = true },
-  { name = "unsupported", exit = 1, help = "this version or this provider cannot do it", world = true },
+  { name = "unsupported", exit = 2, help = "this version or this provider cannot do it", world = true },
   { name = "divergence", exit = 8, help = "a replayed run asked for something else than it did before",
     world = true },
 }

@@ -491,6 +491,9 @@ special.log = function(reading)
   local function writer(level)
     return function(format, ...)
       local message = tostring(format)
+      for index = 1, reading.loading and select("#", ...) or 0 do
+        if check.is_unknown((select(index, ...))) then return end
+      end
       if select("#", ...) > 0 then
         -- Expects a format that does not fit its arguments.
         local ok <const>, formatted <const> = pcall(string.format, message, ...)

@@ -154,10 +154,10 @@ local function check_fills(reading, declaration, path, value, allowed)
     if not allowed[name] then
       local known <const> = list.keys(allowed)
       local near <const> = text.nearest(name, known)
-      local why = near and text.did_you_mean(name, known) or "; known: " .. text.join(known)
+      local why = near and text.did_you_mean(name, known)
+        or ("; known: %s; write {{%s}} for the text itself"):format(text.join(known), name)
       if name == "checkpoint" then why = "; it is there in resume.run only" end
-      tell(reading, declaration, path, ("nothing gives {%s}%s; write {{%s}} for the text itself")
-        :format(name, why, name))
+      tell(reading, declaration, path, ("nothing gives {%s}%s"):format(name, why))
     end
   end
 end

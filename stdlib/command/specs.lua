@@ -1,0 +1,203 @@
+-- Every command as data: its arguments, options, examples and exit codes. The parser, --help, the
+-- completions and the manual page are made of it; nothing else is loaded until a command runs.
+
+local json <const> = { name = "json", help = "print JSON, as documented in the reference" }
+local yes <const> = { name = "yes", short = "y", help = "answer every question with yes" }
+local params <const> = { name = "params", value = "FILE", many = true, complete = "params",
+  help = "read params from a .json or .lua file" }
+local file <const> = { name = "FILE", optional = true, complete = "cholfile",
+  help = "the cholfile; default: Cholfile.lua in this folder" }
+local run <const> = { name = "RUN", optional = true, complete = "run",
+  help = "a run's id, the beginning of one, or its name; default: the newest run" }
+local of_run <const> = { name = "run", value = "RUN", complete = "run",
+  help = "the run; default: the newest one" }
+local assignments <const> = { help = "values of the cholfile's params" }
+
+---@class Argument
+---@field name string       in capitals, as in the usage; the key is in lower case
+---@field optional? boolean
+---@field many? boolean      takes all that is left
+---@field complete? string   what a shell offers
+---@field help string
+
+---@class Option
+---@field name string
+---@field short? string
+---@field value? string      what its value is called; without it the option is a switch
+---@field many? boolean      may be given again; the value is a list
+---@field type? "integer"|"duration"|"money"
+---@field choices? string[]
+---@field help string
+
+---@class Spec
+---@field name string
+---@field group string
+---@field summary string
+---@field help? string
+---@field arguments Argument[]
+---@field options Option[]
+---@field assignments? { help: string }  takes NAME=VALUE
+---@field command? boolean               what follows is a command of its own
+---@field examples { [1]: string, [2]: string }[]
+---@field exits table<integer, string>
+
+return {
+  -- Write and check ------------------------------------------------------------------------------
+  { name = "init", group = "Write a cholfile",
+    summary = "write a cholfile for the code in this folder",
+    help = "Looks for a training script, requirements, checkpoints and the need of a GPU, and writes a "
+      .. "cholfile that passes `choline check`. Nothing is overwritten without --force.",
+    arguments = { { name = "SCRIPT", optional = true, complete = "file",
+      help = "the training script; default: the one that looks most like it" } },
+    options = {
+      { name = "force", short = "f", help = "overwrite a Cholfile.lua that is there" },
+      { name = "stdout", help = "print it instead of writing it" },
+      yes,
+    },
+    examples = { { "choline init", "look around, and write Cholfile.lua" },
+      { "choline init train.py --stdout", "show what would be written for train.py" } },
+    exits = { [0] = "written", [3] = "no such script", [8] = "there is a Cholfile.lua already" } },
+  { name = "check", group = "Write a cholfile",
+    summary = "say all problems of a cholfile, with carets; no network",
+    arguments = { file }, options = { json, params }, assignments = assignments,
+    examples = { { "choline check", "check Cholfile.lua" },
+      { "choline check sweep.lua lr=0.1 --json", "for a program" } },
+    exits = { [0] = "no problems", [2] = "problems", [3] = "no such file" } },
+  { name = "explain", group = "Write a cholfile",
+    summary = "the manual of a word of the language",
+    arguments = { { name = "WORD", optional = true, complete = "word",
+      help = "such as task, or task.retry; without it all words are listed" } },
+    options = { json },
+    examples = { { "choline explain task", "what a task is, and its fields" },
+      { "choline explain task.retry", "one field" } },
+    exits = { [0] = "explained", [3] = "no such word" } },
+  { name = "plan", group = "Write a cholfile",
+    summary = "what would be rented, sent and run, and what it may cost at most",
+    arguments = { file }, assignments = assignments,
+    options = { json, params, { name = "exit-code", help = "exit with 10 when there is something to do" } },
+    examples = { { "choline plan", "what `choline run` would do" },
+      { "choline plan epochs=5 --json", "for a program" } },
+    exits = { [0] = "planned", [2] = "an invalid cholfile", [3] = "no such file",
+      [5] = "nobody has what it asks for", [10] = "with --exit-code: there is something to do" } },
+
+  -- Runs -----------------------------------------------------------------------------------------
+  { name = "run", group = "Run",
+    summary = "do what a cholfile says",
+    help = "Prints the run's id first. On a terminal a live view follows, else plain lines. Ctrl-C stops "
+      .. "the run and releases its instances; a second one leaves at once and says what is left.",
+    arguments = { file }, assignments = assignments,
+    options = { params,
+      { name = "detach", short = "d", help = "go on in the background; print the id and return" },
+      { name = "name", value = "NAME", help = "the run's name; default: the cholfile's" },
+      { name = "seed", value = "NUMBER", type = "integer", help = "what the run's randomness comes from" },
+      { name = "budget", value = "MONEY", type = "money", help = "a tighter budget than the cholfile's" },
+      { name = "plain", help = "plain lines, also on a terminal" }, json, yes },
+    examples = { { "choline run", "run Cholfile.lua" },
+      { "choline run train.lua epochs=10 --detach", "with a param, in the background" } },
+    exits = { [0] = "done", [1] = "the run failed", [2] = "an invalid cholfile or param",
+      [3] = "no such file", [4] = "a secret is not set", [5] = "no capacity", [6] = "over budget",
+      [7] = "timed out", [8] = "someone else holds the run", [130] = "interrupted" } },
+  { name = "ls", group = "Run", summary = "runs, newest first",
+    arguments = {},
+    options = { json, { name = "all", short = "a", help = "all of them, not only the newest 20" },
+      { name = "state", value = "STATE", help = "only those in this state",
+        choices = { "running", "waiting", "paused", "stopping", "done", "failed", "stopped" } } },
+    examples = { { "choline ls", "the newest runs" }, { "choline ls --state running --json", "for a program" } },
+    exits = { [0] = "listed" } },
+  { name = "status", group = "Run", summary = "one run's tasks, instances, syncs, metrics and cost",
+    arguments = { run }, options = { json },
+    examples = { { "choline status", "of the newest run" }, { "choline status 4k2f --json", "for a program" } },
+    exits = { [0] = "shown", [3] = "no such run" } },
+  { name = "why", group = "Run", summary = "why a run is in its state",
+    arguments = { run }, options = { json },
+    examples = { { "choline why", "why the newest run ended as it did" } },
+    exits = { [0] = "said", [3] = "no such run" } },
+  { name = "logs", group = "Run", summary = "output of a run's tasks, all attempts in order",
+    arguments = { run, { name = "TASK", optional = true, help = "only this task" } },
+    options = { { name = "follow", short = "f", help = "go on until the run ends" },
+      { name = "attempt", value = "NUMBER", type = "integer", help = "only this attempt" },
+      { name = "tail", short = "n", value = "LINES", type = "integer", help = "only the last lines" } },
+    examples = { { "choline logs -f", "follow the newest run" }, { "choline logs 4k2f train", "one task" } },
+    exits = { [0] = "printed", [3] = "no such run or task" } },
+  { name = "stop", group = "Run", summary = "end a run and destroy its instances",
+    arguments = { run },
+    options = { yes, { name = "now", help = "do not wait for checkpoints" }, json },
+    examples = { { "choline stop 4k2f", "end it" } },
+    exits = { [0] = "stopped, or over already", [3] = "no such run" } },
+  { name = "pause", group = "Run", summary = "take checkpoints and stop paying",
+    arguments = { run }, options = { json },
+    examples = { { "choline pause 4k2f", "until `choline resume 4k2f`" } },
+    exits = { [0] = "paused", [3] = "no such run", [8] = "it cannot be paused now" } },
+  { name = "resume", group = "Run", summary = "go on with a run that was paused or interrupted",
+    arguments = { run },
+    options = { { name = "detach", short = "d", help = "go on in the background" },
+      { name = "plain", help = "plain lines, also on a terminal" }, json },
+    examples = { { "choline resume 4k2f", "go on where it was" } },
+    exits = { [0] = "done", [1] = "the run failed", [3] = "no such run",
+      [8] = "someone else holds the run" } },
+
+  -- Instances ------------------------------------------------------------------------------------
+  { name = "exec", group = "Instances", summary = "run a command on an instance",
+    arguments = { { name = "INSTANCE", complete = "instance", help = "an instance's name or tag" } },
+    command = true, options = { of_run },
+    examples = { { "choline exec gpu -- nvidia-smi", "on the newest run's instance gpu" } },
+    exits = { [0] = "the command's own exit code", [3] = "no such instance" } },
+  { name = "push", group = "Instances", summary = "send files to an instance",
+    arguments = { { name = "FROM", complete = "file", help = "a path here" },
+      { name = "TO", complete = "instance", help = "NAME:/path" } },
+    options = { of_run, { name = "exclude", value = "PATTERN", many = true, help = "leave these out" }, json },
+    examples = { { "choline push data.csv gpu:/data/", "one file" } },
+    exits = { [0] = "sent", [3] = "no such path or instance" } },
+  { name = "pull", group = "Instances", summary = "bring files from an instance",
+    arguments = { { name = "FROM", complete = "instance", help = "NAME:/path" },
+      { name = "TO", optional = true, complete = "file", help = "a path here; default: this folder" } },
+    options = { of_run, { name = "exclude", value = "PATTERN", many = true, help = "leave these out" }, json },
+    examples = { { "choline pull gpu:/workspace/model.pt .", "one file" } },
+    exits = { [0] = "here", [3] = "no such path or instance" } },
+  { name = "instances", group = "Instances", summary = "what lives and costs money, everywhere",
+    arguments = {},
+    options = { json, { name = "all", short = "a", help = "those that are gone, too" }, of_run },
+    examples = { { "choline instances", "what lives now" } },
+    exits = { [0] = "listed" } },
+  { name = "gc", group = "Instances", summary = "end the instances that no run owns",
+    arguments = {},
+    options = { yes, { name = "dry-run", short = "n", help = "say what would be ended, end nothing" }, json },
+    examples = { { "choline gc --dry-run", "what would be ended" } },
+    exits = { [0] = "ended", [1] = "a provider could not be asked" } },
+  { name = "offers", group = "Instances", summary = "the market, ranked",
+    arguments = { { name = "QUERY", optional = true, many = true, help = "such as \"RTX 4090\"" } },
+    options = { json, { name = "max-price", value = "PRICE", help = "at most this, such as $0.50/h" },
+      { name = "provider", value = "NAME", many = true, help = "only from these" } },
+    examples = { { "choline offers", "what could be rented now" } },
+    exits = { [0] = "listed", [5] = "no offer" } },
+  { name = "drill", group = "Instances", summary = "cause a fault on the local provider, to see what happens",
+    arguments = { { name = "FAULT", help = "kill, lose, refuse, delay or lose-reply",
+      choices = { "kill", "lose", "refuse", "delay", "lose-reply" } },
+      { name = "INSTANCE", optional = true, complete = "instance", help = "the instance, for kill and lose" } },
+    options = { of_run, { name = "count", value = "NUMBER", type = "integer", help = "how many times" },
+      { name = "seconds", value = "DURATION", type = "duration", help = "how long, for delay" }, json },
+    examples = { { "choline drill kill gpu", "take the instance away as a spot market would" },
+      { "choline drill refuse --count 2", "refuse the next two requests" } },
+    exits = { [0] = "caused", [3] = "no such instance" } },
+
+  -- choline itself ---------------------------------------------------------------------------------
+  { name = "doctor", group = "choline", summary = "what works here, and what to do about the rest",
+    arguments = {}, options = { json },
+    examples = { { "choline doctor", "check this computer" } },
+    exits = { [0] = "all is well", [1] = "something is not" } },
+  { name = "help", group = "choline", summary = "help on a command",
+    arguments = { { name = "COMMAND", optional = true, complete = "command", help = "the command" } },
+    options = {}, examples = { { "choline help run", "help on run" } },
+    exits = { [0] = "shown", [3] = "no such command" } },
+  { name = "version", group = "choline", summary = "the version of choline",
+    arguments = {}, options = { json }, examples = { { "choline version", "such as choline 0.1.0" } },
+    exits = { [0] = "shown" } },
+  { name = "completion", group = "choline", summary = "a completion script for a shell",
+    arguments = { { name = "SHELL", choices = { "bash", "zsh", "fish" }, help = "bash, zsh or fish" } },
+    options = {},
+    examples = { { "source <(choline completion bash)", "in ~/.bashrc" } },
+    exits = { [0] = "printed", [2] = "no such shell" } },
+  { name = "man", group = "choline", summary = "the manual page, in roff",
+    arguments = {}, options = {}, examples = { { "choline man | man -l -", "read it" } },
+    exits = { [0] = "printed" } },
+}
