@@ -52,6 +52,7 @@ OwnedRun::OwnedRun(Loop& loop, Store& store, RunRow row, RunLock lock)
 
 OwnedRun::~OwnedRun() {
   if (steps_) steps_->close();
+  if (requests_) requests_->close();
 }
 
 Result<std::unique_ptr<OwnedRun>> OwnedRun::own(Loop& loop, Store& store, const std::string& id,
@@ -168,6 +169,7 @@ void OwnedRun::broke(const Error& error) {
 void OwnedRun::disown() {
   if (!lock_) return;
   steps_->close();
+  requests_->close();
   requests_.reset();
   // What is left in the row says nothing once the lock is free, so a failure here hurts nobody.
   Status left = store_.write([&](Txn& txn) {

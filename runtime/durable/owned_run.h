@@ -56,7 +56,8 @@ class OwnedRun {
   Status set_state(const std::string& state, const Json& failure);
   Result<double> cost() const;  // USD until the run's own time
 
-  RequestServer& requests() { return *requests_; }
+  // Null once the run was given up.
+  const std::shared_ptr<RequestServer>& requests() { return requests_; }
   // Called once when the run cannot go on (see Steps::broken): the process is to end. A run that has
   // diverged was paused before this.
   std::function<void(const Error&)> on_broken;
@@ -73,7 +74,7 @@ class OwnedRun {
   RunRow row_;
   std::optional<RunLock> lock_;
   std::shared_ptr<Steps> steps_;  // shared with steps that are still being cancelled
-  std::unique_ptr<RequestServer> requests_;
+  std::shared_ptr<RequestServer> requests_;  // shared with tasks that wait for a request
   std::unordered_map<std::string, EventRow> events_;  // recorded before this process, by key
   std::map<std::string, int> ordinals_;               // of keys made of task and kind
   int64_t last_event_ = 0;

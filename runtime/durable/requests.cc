@@ -84,14 +84,21 @@ RequestServer::RequestServer(Loop& loop, std::string folder, UniqueFd listener)
   watch_ = loop_.watch(listener_.get(), kReadable, [this](unsigned) { accept_all(); });
 }
 
-RequestServer::~RequestServer() {
+RequestServer::~RequestServer() { close(); }
+
+void RequestServer::close() {
+  if (std::exchange(closed_, true)) return;
   loop_.unwatch(watch_);
   for (auto& [id, connection] : connections_) loop_.unwatch(connection->watch);
+  connections_.clear();
+  queue_.clear();
+  listener_.reset();
+  arrived_.set();
   // Another owner can only listen after the lock, which is given up after this.
   ::unlink((folder_ + "/control.sock").c_str());
 }
 
-Result<std::unique_ptr<RequestServer>> RequestServer::listen(Loop& loop, const std::string& folder) {
+Result<std::shared_ptr<RequestServer>> RequestServer::listen(Loop& loop, const std::string& folder) {
   std::string path = folder + "/control.sock";
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
     return errno_error("remove the old '" + path + "'", errno);
@@ -106,7 +113,7 @@ Result<std::unique_ptr<RequestServer>> RequestServer::listen(Loop& loop, const s
       ::chmod(path.c_str(), 0600) != 0 || ::listen(fd.get(), kBacklog) != 0) {
     return errno_error("listen on '" + path + "'", errno);
   }
-  return std::unique_ptr<RequestServer>(new RequestServer(loop, folder, std::move(fd)));
+  return std::shared_ptr<RequestServer>(new RequestServer(loop, folder, std::move(fd)));
 }
 
 void RequestServer::accept_all() {
@@ -176,8 +183,10 @@ void RequestServer::take_line(Connection& connection, const std::string& line) {
   arrived_.set();
 }
 
-Co<Request> RequestServer::next() {
+Co<Result<Request>> RequestServer::next() {
+  auto self = shared_from_this();
   while (queue_.empty()) {
+    if (closed_) co_return Error(ErrorKind::cancelled, "the run was given up by this process");
     arrived_.clear();
     co_await arrived_.wait();
   }

@@ -25,16 +25,19 @@ struct Request {
   int pid = 0;
 };
 
-class RequestServer {
+// Shared because a task may still wait for the next request when the run is given up.
+class RequestServer : public std::enable_shared_from_this<RequestServer> {
  public:
   // Listens in `folder`, in place of whatever an earlier owner left there: to be called with the
   // run's lock held.
-  static Result<std::unique_ptr<RequestServer>> listen(Loop& loop, const std::string& folder);
+  static Result<std::shared_ptr<RequestServer>> listen(Loop& loop, const std::string& folder);
   RequestServer(const RequestServer&) = delete;
   RequestServer& operator=(const RequestServer&) = delete;
-  ~RequestServer();  // whoever still waits for an answer sees the connection end
+  ~RequestServer();
+  // Hears nothing more: whoever waits for an answer sees the connection end, and next() fails.
+  void close();
 
-  Co<Request> next();
+  Co<Result<Request>> next();
   // Answers once; one who has gone meanwhile is no error, an unknown id is.
   Status reply(int64_t id, const Json& answer);
 
@@ -56,6 +59,7 @@ class RequestServer {
   WatchId watch_ = 0;
   std::map<int64_t, std::unique_ptr<Connection>> connections_;
   int64_t last_id_ = 0;
+  bool closed_ = false;
   std::deque<Request> queue_;
   Event arrived_;
 };

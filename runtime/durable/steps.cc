@@ -83,11 +83,7 @@ class Steps::Registered {
     if (steps_->replaying_) {
       steps_->cancelled_.insert(ask_->key);
     } else if (ask_->begun && !ask_->finished) {
-      auto steps = steps_;
-      steps->store_.enqueue(steps->journal_->abandon(ask_->key, steps->loop_.wall()),
-                            [steps](Status kept) {
-                              if (!kept) steps->fail(kept.error());
-                            });
+      steps_->abandon(ask_->key);
     }
   }
 
@@ -168,7 +164,10 @@ Status Steps::compare(const StepCall& call, const std::string& key, const std::s
 
 Co<Result<Json>> Steps::run(StepCall call, Live live) {
   auto self = shared_from_this();
-  if (broken_) co_return *broken_;
+  if (broken_) {
+    told_ = true;
+    co_return *broken_;
+  }
   if (closed_) co_return Error(ErrorKind::cancelled, "the run was given up by this process");
   if (call.cls == StepClass::derived) {
     StepContext context;
@@ -187,6 +186,7 @@ Co<Result<Json>> Steps::run(StepCall call, Live live) {
   ask->args_hash = sha256_hex(ask->args);
   if (Status same = compare(call, ask->key, ask->args_hash); !same) {
     fail(same.error());
+    told_ = true;
     co_return same.error();
   }
   Registered registered(self, ask);
@@ -231,7 +231,7 @@ Co<Result<Json>> Steps::run_live(std::shared_ptr<Ask> ask, StepCall call, Live l
   Change intent = [begin, ask, context, refusal, hook = std::move(call.with_intent)](Txn& txn) {
     if (Status begun = begin(txn); !begun) return begun;
     if (hook) {
-      Status allowed = hook(txn, context);
+      Status allowed = txn.try_change([&](Txn& inner) { return hook(inner, context); });
       if (!allowed && is_fatal(allowed.error())) return allowed;
       if (!allowed) *refusal = allowed.error();
     }
@@ -285,6 +285,12 @@ void Steps::hand_over(std::shared_ptr<Ask> ask, const StepContext& context) {
   });
 }
 
+void Steps::abandon(const std::string& key) {
+  store_.enqueue(journal_->abandon(key, loop_.wall()), [self = shared_from_this()](Status kept) {
+    if (!kept) self->fail(kept.error());
+  });
+}
+
 void Steps::schedule() {
   if (std::exchange(scheduled_, true)) return;
   when_quiet_([self = shared_from_this()] { self->pump(); });
@@ -331,6 +337,11 @@ void Steps::pump_record() {
 
 void Steps::go_live() {
   replaying_ = false;
+  // Cancelled in an earlier process that ended before it could say so.
+  for (const std::string& key : cancelled_) {
+    auto found = rows_.find(key);
+    if (found != rows_.end() && found->second.state == StepState::intent) abandon(key);
+  }
   std::vector<std::shared_ptr<Ask>> held;
   for (const auto& [key, ask] : asked_) held.push_back(ask);
   std::sort(held.begin(), held.end(), [](const auto& a, const auto& b) { return a->place < b->place; });
@@ -363,6 +374,7 @@ Status Steps::check_used_up() const {
 void Steps::fail(Error error) {
   if (broken_ || closed_) return;
   broken_ = std::move(error);
+  told_ = !asked_.empty();
   ready_.clear();
   for (const auto& [key, ask] : asked_) {
     loop_.post([self = shared_from_this(), ask = ask] { self->wake(ask, Verdict::broken); });

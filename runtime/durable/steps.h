@@ -57,7 +57,8 @@ struct StepCall {
   StepClass cls = StepClass::query;
   Json args;
   // Runs in the transaction of the intent, again when a later process resumes the step (see
-  // context.resumed). An error refuses the step: it is recorded as the step's result.
+  // context.resumed). An error refuses the step: what the change did is undone, and the error
+  // is recorded as the step's result. One of kind io, conflict or transient breaks the run instead.
   std::function<Status(Txn&, const StepContext&)> with_intent = nullptr;
 };
 
@@ -94,6 +95,7 @@ class Steps : public std::enable_shared_from_this<Steps> {
   const std::optional<Error>& broken() const { return broken_; }
   std::function<void(const Error&)> on_broken;  // called once, from the loop
   void fail(Error error);  // breaks the run, if it is not broken yet
+  bool somebody_was_told() const { return told_; }  // some step answered with broken()
   void close();  // no more writes; steps that go on waiting are dropped silently
 
  private:
@@ -112,6 +114,7 @@ class Steps : public std::enable_shared_from_this<Steps> {
   void pump();
   void pump_record();
   void go_live();
+  void abandon(const std::string& key);
   void wake(const std::shared_ptr<Ask>& ask, Verdict verdict);
 
   Loop& loop_;
@@ -131,6 +134,7 @@ class Steps : public std::enable_shared_from_this<Steps> {
   bool replaying_ = false;
   bool scheduled_ = false;
   bool closed_ = false;
+  bool told_ = false;
   std::optional<Error> broken_;
 };
 

@@ -85,6 +85,17 @@ Status Txn::fence(const std::string& run, int64_t epoch) {
                {{"run", run}, {"epoch", epoch}});
 }
 
+Status Txn::try_change(const std::function<Status(Txn&)>& change) {
+  if (Status marked = Query(db_, "SAVEPOINT part").run(); !marked) return marked;
+  Status changed = change(*this);
+  if (!db_.in_transaction()) return changed;  // the disk failed and SQLite has undone everything
+  if (!changed) {
+    if (Status undone = Query(db_, "ROLLBACK TO part").run(); !undone) return undone;
+  }
+  if (Status released = Query(db_, "RELEASE part").run(); !released) return released;
+  return changed;
+}
+
 // One change that waits for the next commit.
 struct Store::Pending {
   Change change;  // empty once it was dropped
@@ -239,17 +250,8 @@ Status Store::transact(std::vector<std::shared_ptr<Pending>>& batch) {
   Txn txn(*db_);
   bool alone = batch.size() == 1;
   for (auto& pending : batch) {
-    if (!alone) {
-      if (Status marked = Query(*db_, "SAVEPOINT one").run(); !marked) return marked;
-    }
-    pending->status = pending->change(txn);
-    if (!pending->status && !db_->in_transaction()) return pending->status;  // the disk failed
-    if (!pending->status && alone) return pending->status;
-    if (alone) continue;
-    if (!pending->status) {
-      if (Status undone = Query(*db_, "ROLLBACK TO one").run(); !undone) return undone;
-    }
-    if (Status released = Query(*db_, "RELEASE one").run(); !released) return released;
+    pending->status = alone ? pending->change(txn) : txn.try_change(pending->change);
+    if (!pending->status && (alone || !db_->in_transaction())) return pending->status;
   }
   crash_point("store.before_commit");
   Status committed = Query(*db_, "COMMIT").run();

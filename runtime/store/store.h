@@ -31,6 +31,8 @@ class Txn {
   // A conflict when another process has taken `run` since `epoch`; the writer must then stop at
   // once. To be called by every change made on behalf of an owned run.
   Status fence(const std::string& run, int64_t epoch);
+  // Runs `change`; when it answers with an error, what it did is undone and the rest stays.
+  Status try_change(const std::function<Status(Txn&)>& change);
 
  private:
   friend class Store;
