@@ -29,7 +29,9 @@ std::string safe_name(const std::string& text) {
 }
 
 // The agent knows commands of all runs by one space of names.
-std::string agent_key(const std::string& run, const std::string& key) { return safe_name(run + "." + key); }
+std::string agent_key(const std::string& run, const std::string& key) {
+  return safe_name(run.empty() || key.starts_with(run + ".") ? key : run + "." + key);
+}
 
 std::string text_of(const Json& fields, const char* key) {
   return fields.is_object() && fields.contains(key) && fields[key].is_string() ? fields[key].get<std::string>()
@@ -40,16 +42,18 @@ Json value_of(const Json& fields, const char* key) {
   return fields.is_object() && fields.contains(key) ? fields[key] : Json(nullptr);
 }
 
-// <state>/runs/<run>/logs/<task>.<attempt>.log; another command of the same attempt adds its key.
-Result<std::string> log_path(Instances& instances, const ProcRow& row) {
-  std::string folder = instances.store().run_folder(row.run) + "/logs/";
-  std::string plain = folder + safe_name(row.task + "." + std::to_string(row.attempt)) + ".log";
-  Result<std::vector<ProcRow>> others = list_procs(instances.store().db(), row.run);
-  if (!others) return others.error();
-  for (const ProcRow& other : *others) {
-    if (other.key != row.key && other.log == plain) return folder + safe_name(row.key) + ".log";
-  }
-  return plain;
+// <state>/runs/<run>/logs/<key without the run>.log
+std::string log_path(Instances& instances, const ProcRow& row) {
+  std::string name = row.key.starts_with(row.run + ".") ? row.key.substr(row.run.size() + 1) : row.key;
+  return instances.store().run_folder(row.run) + "/logs/" + safe_name(name) + ".log";
+}
+
+// Commands belong to the run of their instance, whichever process asks.
+Result<std::string> run_of(Instances& instances, const std::string& tag) {
+  Result<std::optional<ResourceRow>> row = find_resource(instances.store().db(), tag);
+  if (!row) return row.error();
+  if (!*row) return Error(ErrorKind::not_found, "there is no instance " + choline::quoted(tag));
+  return (*row)->run;
 }
 
 Result<ProcRow> command_row(Instances& instances, const std::string& run, const std::string& key) {
@@ -61,11 +65,13 @@ Result<ProcRow> command_row(Instances& instances, const std::string& run, const 
 
 Co<Result<ProcRow>> begin_row(Instances& instances, std::string tag, Json fields, StepContext context) {
   std::string key = text_of(fields, "key");
-  Result<std::optional<ProcRow>> found = find_proc(instances.store().db(), context.run, key);
+  Result<std::string> run = run_of(instances, tag);
+  if (!run) co_return run.error();
+  Result<std::optional<ProcRow>> found = find_proc(instances.store().db(), *run, key);
   if (!found) co_return found.error();
   if (*found) co_return std::move(**found);
   ProcRow row;
-  row.run = context.run;
+  row.run = *run;
   row.key = key;
   row.tag = tag;
   row.task = text_of(fields, "task");
@@ -75,9 +81,7 @@ Co<Result<ProcRow>> begin_row(Instances& instances, std::string tag, Json fields
              {"dir", text_of(fields, "dir")},
              {"env", value_of(fields, "env")},
              {"metrics", value_of(fields, "metrics")}};
-  Result<std::string> path = log_path(instances, row);
-  if (!path) co_return path.error();
-  row.log = *path;
+  row.log = log_path(instances, row);
   Change change = fenced(context, [row](Txn& txn) { return insert_proc(txn, row); });
   Status written = co_await instances.store().commit(std::move(change));
   if (!written) co_return written.error();
@@ -222,11 +226,11 @@ Co<Result<Json>> start_command(Instances& instances, std::string tag, Json field
   if (!begun) co_return begun.error();
   ProcRow row = std::move(*begun);
   StartRequest request;
-  request.key = agent_key(context.run, key);
+  request.key = agent_key(row.run, key);
   request.command = std::move(*command);
   request.dir = text_of(fields, "dir");
   request.env = std::move(env->values);
-  request.info = {{"run", context.run}, {"task", row.task}, {"attempt", row.attempt}, {"key", key}};
+  request.info = {{"run", row.run}, {"task", row.task}, {"attempt", row.attempt}, {"key", key}};
   for (;;) {
     Result<Instances::Client> agent = co_await instances.reach(tag);
     if (!agent) co_return agent.error();
@@ -249,7 +253,9 @@ Co<Result<Json>> start_command(Instances& instances, std::string tag, Json field
 }
 
 Co<Result<Json>> wait_command(Instances& instances, std::string tag, std::string key, StepContext context) {
-  Result<ProcRow> found = command_row(instances, context.run, key);
+  Result<std::string> run = run_of(instances, tag);
+  if (!run) co_return run.error();
+  Result<ProcRow> found = command_row(instances, *run, key);
   if (!found) co_return found.error();
   ProcRow row = std::move(*found);
   if (row.tag != tag) {
@@ -323,8 +329,9 @@ Co<Result<Json>> exec_command(Instances& instances, std::string tag, Json comman
   co_return Json{{"code", result->code}, {"out", std::move(out)}, {"err", std::move(err)}};
 }
 
-Co<Status> signal_command(Instances& instances, std::string run, std::string tag, std::string key,
-                          Json signal) {
+Co<Status> signal_command(Instances& instances, std::string tag, std::string key, Json signal) {
+  Result<std::string> run = run_of(instances, tag);
+  if (!run) co_return run.error();
   int number = signal_number(signal);
   if (number <= 0 || number > 64) {
     co_return Error(ErrorKind::invalid, "unknown signal " + to_text(signal) + "; TERM, INT, KILL, … are known");
@@ -332,7 +339,7 @@ Co<Status> signal_command(Instances& instances, std::string run, std::string tag
   for (;;) {
     Result<Instances::Client> agent = co_await instances.reach(tag);
     if (!agent) co_return agent.error();
-    Status sent = co_await (*agent)->signal(agent_key(run, key), number);
+    Status sent = co_await (*agent)->signal(agent_key(*run, key), number);
     crash_point("agent.signal");
     if (sent || sent.error().kind == ErrorKind::not_found) co_return done();
     if (sent.error().kind != ErrorKind::lost) co_return sent;

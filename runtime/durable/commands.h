@@ -23,7 +23,6 @@ Co<Result<Json>> exec_command(Instances& instances, std::string tag, Json comman
                               StepContext context);
 
 // `signal` is "TERM", "SIGTERM" or a number. A command that has ended is no error.
-Co<Status> signal_command(Instances& instances, std::string run, std::string tag, std::string key,
-                          Json signal);
+Co<Status> signal_command(Instances& instances, std::string tag, std::string key, Json signal);
 
 }  // namespace choline

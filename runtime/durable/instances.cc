@@ -60,6 +60,7 @@ struct Instances::Connection {
   std::optional<Error> error;
   std::shared_ptr<Event> opened;  // shared with those who wait for this try
   Started opening;
+  std::string root;  // of a jailed instance
 };
 
 Instances::Instances(Loop& loop, Store& store, Providers& providers, InstancesOptions options)
@@ -110,7 +111,8 @@ Co<Result<Instances::Client>> Instances::open(std::string tag) {
   options.agents = options_.agents;
   options.tag = tag;
   options.root = endpoint.root;
-  options.jail = true;
+  options.jail = !endpoint.root.empty();
+  if (auto known = connections_.find(tag); known != connections_.end()) known->second->root = endpoint.root;
   Result<Bootstrapped> booted = co_await bootstrap(loop_, std::move(*link), std::move(options));
   if (!booted) co_return booted.error();
   Result<std::unique_ptr<AgentClient>> opened = co_await AgentClient::open(loop_, std::move(booted->link));
@@ -229,6 +231,13 @@ double Instances::poll(const std::string& tag) {
   if (!found) return 15;
   Result<Provider*> provider = providers_.find(found->provider);
   return provider ? (*provider)->caps().poll : 15;
+}
+
+std::string Instances::true_path(const std::string& tag, const std::string& path) {
+  auto known = connections_.find(tag);
+  if (known == connections_.end() || known->second->root.empty() || !path.starts_with('/')) return path;
+  const std::string& root = known->second->root;
+  return path == root || path.starts_with(root + "/") ? path : root + path;
 }
 
 void Instances::drop(const std::string& tag) {

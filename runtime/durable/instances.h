@@ -50,6 +50,9 @@ class Instances {
   Co<Status> standing(std::string tag);
   // Seconds between looks while a command runs there.
   double poll(const std::string& tag);
+  // Where a path of the instance lies for its file service: on an instance that is a folder here,
+  // absolute paths are below the folder. Known once linked.
+  std::string true_path(const std::string& tag, const std::string& path);
   // Closes the link; those who wait for one get an error.
   void drop(const std::string& tag);
 

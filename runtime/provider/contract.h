@@ -82,8 +82,12 @@ Json to_json(const Offer& offer);
 Result<Offer> offer_from_json(const Json& value);
 
 struct Offers {
-  std::vector<Offer> offers;         // cheapest first
-  std::vector<std::string> reasons;  // why things that exist were left out, for people
+  struct Reason {
+    ErrorKind kind;    // no_capacity, price, quota, auth or invalid
+    std::string text;  // for people, without the provider's name
+  };
+  std::vector<Offer> offers;    // cheapest first
+  std::vector<Reason> reasons;  // why things that exist were left out
 };
 
 struct Spec {

@@ -106,7 +106,9 @@ Offers offers_of(const Query& query, const LocalSettings& settings, const HostFa
   offer.price = settings.price;
   offer.spot = settings.spot;
   offer.raw = {{"host", facts.host}, {"settings", query.settings}};
-  auto refuse = [&](std::string reason) { result.reasons.push_back("local: " + std::move(reason)); };
+  auto refuse = [&](std::string reason, ErrorKind kind = ErrorKind::no_capacity) {
+    result.reasons.push_back(Offers::Reason{kind, std::move(reason)});
+  };
   for (const std::string& wanted : query.gpu) {
     for (const Gpu& gpu : facts.gpus) {
       if (!offer.gpu && gpu_matches(wanted, gpu)) offer.gpu = gpu;
@@ -124,7 +126,7 @@ Offers offers_of(const Query& query, const LocalSettings& settings, const HostFa
   }
   if (query.disk > disk) refuse(gib(query.disk) + " of disk wanted; " + gib(disk) + " are free");
   if (query.max_price > 0 && settings.price > query.max_price) {
-    refuse(dollars(settings.price) + " is over " + dollars(query.max_price));
+    refuse(dollars(settings.price) + " is over " + dollars(query.max_price), ErrorKind::price);
   }
   if (!query.region.empty() && query.region != offer.region) {
     refuse("region " + choline::quoted(query.region) + " wanted; there is only 'here'");

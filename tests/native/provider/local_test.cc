@@ -285,7 +285,9 @@ TEST_CASE("what cannot be met gives no offer, and the reason") {
   REQUIRE(offers.ok());
   CHECK(offers->offers.empty());
   REQUIRE(offers->reasons.size() == 2);
-  CHECK(offers->reasons[1] == "local: $0.50/h is over $0.25/h");
+  CHECK(offers->reasons[0].kind == ErrorKind::no_capacity);
+  CHECK(offers->reasons[1].kind == ErrorKind::price);
+  CHECK(offers->reasons[1].text == "$0.50/h is over $0.25/h");
   query = Query();
   query.settings = {{"price", 0.5}};
   offers = finish(world.loop, world.local.offers(query));

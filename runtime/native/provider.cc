@@ -1,0 +1,107 @@
+// native.provider: offers, lists, faults and bills of those who rent instances.
+#include <vector>
+
+#include "base/text.h"
+#include "durable/rent.h"
+#include "native/module.h"
+#include "native/services.h"
+#include "provider/providers.h"
+#include "store/store.h"
+
+namespace choline {
+namespace {
+
+Result<Provider*> provider_of(Services& services, const Json& args, std::string_view what) {
+  Result<std::string> name = string_arg(args, 0, what);
+  if (!name) return name.error();
+  Result<Providers*> providers = services.providers();
+  if (!providers) return providers.error();
+  return (*providers)->find(*name);
+}
+
+Result<Json> provider_names(Services& services, const Json&) {
+  Result<Providers*> providers = services.providers();
+  if (!providers) return providers.error();
+  return Json((*providers)->names());
+}
+
+Result<Json> provider_caps(Services& services, const Json& args) {
+  Result<Provider*> provider = provider_of(services, args, "native.provider.caps");
+  if (!provider) return provider.error();
+  return to_json((*provider)->caps());
+}
+
+// Nothing at all is an error with the reasons, so that they reach the user; too dear is none, since
+// the caller knows the price it asked for.
+Result<Json> offers_or_reasons(const Offers& found) {
+  Json list = Json::array();
+  for (const Offer& offer : found.offers) list.push_back(to_json(offer));
+  if (!list.empty()) return list;
+  ErrorKind kind = ErrorKind::price;
+  std::vector<std::string> texts;
+  for (const Offers::Reason& reason : found.reasons) {
+    if (reason.kind != ErrorKind::price) kind = reason.kind;
+    texts.push_back(reason.text);
+  }
+  if (kind == ErrorKind::price) return list;
+  return Error(kind, join(texts, "; "));
+}
+
+Co<Result<Json>> provider_offers(Services& services, Json args, StepContext) {
+  Result<Provider*> provider = provider_of(services, args, "native.provider.offers");
+  if (!provider) co_return provider.error();
+  Result<Query> query = query_from_json(arg(args, 1));
+  if (!query) co_return query.error();
+  Result<Offers> found = co_await (*provider)->offers(*query);
+  if (!found) co_return found.error();
+  co_return offers_or_reasons(*found);
+}
+
+Co<Result<Json>> provider_list(Services& services, Json args) {
+  Result<Provider*> provider = provider_of(services, args, "native.provider.list");
+  if (!provider) co_return provider.error();
+  Result<Store*> store = services.store();
+  if (!store) co_return store.error();
+  Result<Found> found = co_await (*provider)->list_all(install_prefix((*store)->install()));
+  if (!found) co_return found.error();
+  Json list = Json::array();
+  for (const Instance& one : found->instances) {
+    list.push_back({{"tag", one.handle.tag},
+                    {"provider_id", one.handle.id},
+                    {"state", one.state ? std::string(to_text(*one.state)) : one.state_raw},
+                    {"price", one.price},
+                    {"host", one.host}});
+  }
+  co_return Json{{"complete", found->complete}, {"instances", std::move(list)}};
+}
+
+Co<Result<Json>> provider_drill(Services& services, Json args) {
+  Result<Provider*> provider = provider_of(services, args, "native.provider.drill");
+  if (!provider) co_return provider.error();
+  Result<Json> told = co_await (*provider)->drill(arg(args, 1));
+  co_return told;
+}
+
+Result<Json> provider_bill(Services& services, const Json& args) {
+  Result<Provider*> provider = provider_of(services, args, "native.provider.bill");
+  if (!provider) return provider.error();
+  return (*provider)->bill();
+}
+
+}  // namespace
+
+NativeModule provider_module() {
+  NativeModule module;
+  module.name = "provider";
+  module.functions = {
+      {"names", provider_names},
+      {"caps", provider_caps},
+      {"offers", StepClass::query, provider_offers},
+      {"list", provider_list},
+      {"drill", provider_drill},
+      {"bill", provider_bill},
+  };
+  return module;
+}
+
+}  // namespace choline
