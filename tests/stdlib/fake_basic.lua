@@ -303,13 +303,14 @@ local function add_chunk(native)
       return env
     end,
     where = function(level)
+      level = math.max(level or 1, 1)
       local index = 2
       while true do
         local info <const> = debug.getinfo(index, "Sl")
         if not info then return "?", 0 end
-        if info.what ~= "C" and not info.source:find("^@%.?/?stdlib/") then
+        if info.currentline > 0 and not info.source:find("^@.-stdlib/%l+/[%l_]+%.lua$") then
           level = level - 1
-          if level < 0 then return info.source:sub(2), info.currentline end
+          if level == 0 then return info.source:sub(2), info.currentline end
         end
         index = index + 1
       end
