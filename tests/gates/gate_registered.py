@@ -41,9 +41,10 @@ def check_native(tree):
     declared, registered = read_declared(tree.read(META)), read_registered(tree)
     if not declared:
         yield f"{META}: declares no function"
-    border = "\n".join(tree.read(path) for path in tree.paths(f"{BORDER}/*.cc"))
+    border = "\n".join(tree.read(path) for path in tree.paths(f"{BORDER}/*.cc", f"{BORDER}/*.lua"))
     for name in sorted(declared - set(registered)):
-        if not re.search(rf'"{name.split(".")[1]}"', border):
+        module, function = name.split(".")
+        if not re.search(rf'"{function}"|\b{module}\.{function}\b', border):
             yield f"{META}: native.{name} is declared and not registered"
     for name, path in sorted(registered.items()):
         if name not in declared:
