@@ -384,7 +384,7 @@ M.types = {
     example = '{ "30s", up_to = "10m", factor = 2 }' },
   { name = "chooser", lua = "Chooser|fun(offers: table[]): table[]", help = "an order of offers",
     example = "cheapest" },
-  { name = "policy", lua = "Policy|Policy[]|fun(failure: Failure, history: table[]): Verdict?",
+  { name = "policy", lua = "Policy|Policy[]|PolicyFunction",
     help = "retry, failover, deadline, a list of them, or a function from (failure, history) to a verdict",
     example = "retry { max = 3 }" },
   { name = "env_value", lua = "string|number|boolean|Secret", help = "a text, a number or a secret",

@@ -1,0 +1,529 @@
+---@meta choline
+-- The words of a cholfile, for editors. Made by scripts/reference from stdlib/dsl/words.lua.
+
+---@alias FailureKind
+---| "preempted"
+---| "lost"
+---| "crashed"
+---| "oom"
+---| "stalled"
+---| "setup_failed"
+---| "no_capacity"
+---| "quota"
+---| "auth"
+---| "price"
+---| "timeout"
+---| "budget"
+---| "checkpoint_invalid"
+---| "cancelled"
+---| "failed"
+---| "invalid"
+---| "not_found"
+---| "conflict"
+---| "io"
+---| "refused"
+---| "transient"
+---| "unsupported"
+---| "divergence"
+
+---@alias EventKind
+---| "run_started"
+---| "run_resumed"
+---| "run_done"
+---| "run_failed"
+---| "run_stopped"
+---| "task_started"
+---| "attempt_started"
+---| "task_done"
+---| "failed"
+---| "skipped"
+---| "setup_done"
+---| "offer_failed"
+---| "instance_rented"
+---| "instance_ready"
+---| "instance_released"
+---| "instance_kept"
+---| "release_failed"
+---| "sync_done"
+---| "sync_failed"
+---| "checkpoint_pulled"
+---| "checkpoint_pushed"
+---| "retrying"
+---| "failed_over"
+---| "pause_requested"
+---| "paused"
+---| "resumed"
+---| "pipeline_started"
+---| "pipeline_done"
+---| "command_done"
+---| "handler_failed"
+---| "log"
+---| "preempted"
+---| "lost"
+---| "crashed"
+---| "oom"
+---| "stalled"
+---| "setup_failed"
+---| "no_capacity"
+---| "quota"
+---| "auth"
+---| "price"
+---| "timeout"
+---| "budget"
+---| "checkpoint_invalid"
+---| "cancelled"
+
+---@alias Chooser
+---| "cheapest"
+---| "fastest"
+---| "most_reliable"
+
+---@class Sync
+---@class Task
+---@class Provider
+---@class Policy
+---@alias PolicyFunction fun(failure: Failure, history: table[]): Verdict|nil
+---@class Verdict
+---@class Secret
+
+---@class Failure
+---@field kind FailureKind
+---@field message string
+---@field where string|nil
+---@field fields table
+---@field cause Failure|nil
+
+---@class Event
+---@field kind EventKind
+---@field at number   seconds since 1970
+---@field [string] any
+
+---@class Result        one of `parallel`
+---@field point table<string, any>
+---@field value any
+
+---@class Instance      what `instance "name" { … }` gives
+local Instance = {}
+--- Rents one; it is destroyed when the variable goes out of scope: `local box <close> = gpu:acquire()`.
+---@async
+---@param overrides? InstanceFields
+---@return LiveInstance
+function Instance:acquire(overrides) end
+
+---@class MetricSummary
+---@field last number
+---@field best number
+---@field min number
+---@field max number
+---@field count integer
+
+---@class (exact) RunOptions
+---@field metrics? table<string, string|Metric>
+---@field env? table<string, string|number|boolean|Secret>
+---@field dir? string
+---@field timeout? string
+---@field check? boolean  false: give the exit code instead of raising `crashed`
+
+---@class LiveInstance
+local LiveInstance = {}
+---@async
+---@param from string  a path here
+---@param to string    a path there
+function LiveInstance:push(from, to) end
+---@async
+---@param from string  a path there
+---@param to string    a path here
+function LiveInstance:pull(from, to) end
+--- Runs a command that survives choline, and waits for it. Raises `crashed` when it fails.
+---@async
+---@param command string|(string|number)[]
+---@param options? RunOptions
+---@return { code: integer, seconds: number, metrics: table<string, MetricSummary> }
+function LiveInstance:run(command, options) end
+--- A short command; gives its exit code and output.
+---@async
+---@param command string|(string|number)[]
+---@return { code: integer, out: string, err: string }
+function LiveInstance:exec(command) end
+---@async
+function LiveInstance:destroy() end
+
+---@class (exact) Waits
+---@field [1] string  the first wait.
+---@field up_to? string  the longest wait.
+---@field factor? number  each wait is this many times the one before; 2 when up_to is given.
+--- the part of a wait that is random, so that many tasks do not come back at once. Default: 0.
+---@field jitter? number
+
+---@class (exact) Metric
+---@field pattern string  Lua pattern; its capture is the number.
+---@field step? string  Lua pattern; its capture is the step.
+---@field goal? "max"|"min"  which values are better.
+
+---@class (exact) ParamFields
+---@field default? any  its value when none is given.
+--- what values it takes; follows from the default, else "string".
+---@field type? "string"|"integer"|"number"|"boolean"|"duration"|"size"|"money"
+---@field choices? any  the only values it takes, as a list.
+---@field required? boolean  must it be given? true when there is no default.
+---@field help? string  one line for people.
+
+---@class (exact) SecretFields
+---@field optional? boolean  may it be absent? A command then does not get it. Default: false.
+
+---@class (exact) InstanceFields
+---@field gpu? string|string[]  any of these GPUs; ":2" after a name for two of them.
+---@field cpus? integer  at least this many processors.
+---@field memory? string  at least this much memory.
+---@field disk? string  at least this much disk.
+---@field image? string  container image that the instance starts with.
+---@field spot? boolean  cheaper, and the provider may take it away at any time. Default: false.
+---@field max_price? string  the most that is paid.
+---@field from? Provider|Provider[]  who may rent it; this computer when it is not said.
+---@field region? string|string[]  only in these regions.
+---@field keep? boolean  leave it running when the run ends; `choline gc` ends it. Default: false.
+
+---@class (exact) SyncFields
+---@field from string  where the files are.
+---@field to string  where they go.
+---@field every? string  again after this long, while tasks run.
+---@field exclude? string|string[]  patterns of files to leave out, as in .gitignore.
+---@field include_ignored? boolean  also send what .gitignore names. Default: false.
+---@field delete? boolean  delete at the target what is not at the source. Default: false.
+--- only complete checkpoints count; true for the sync that a resume names.
+---@field checkpoints? boolean
+
+---@class (exact) TaskFieldsResume
+---@field from string|Sync  the sync that holds checkpoints.
+--- in place of run, with {checkpoint} as the path of the newest complete one.
+---@field run string|(string|number)[]
+
+---@class (exact) TaskFields
+---@field on Instance|string  the instance it runs on.
+---@field after? string|string[]|Task|Task[]  tasks that must be done before.
+---@field setup? string|(string|number)[]  run once for each instance.
+--- run once for each attempt; or a function(context) with steps as in a pipeline.
+---@field run string|(string|number)[]|function
+---@field resume? TaskFieldsResume  how it goes on from a checkpoint.
+---@field dir? string  folder on the instance; where the first sync to it leads when it is not said.
+---@field env? table<string, string|number|boolean|Secret>  environment variables of its commands.
+--- numbers to take from its output, by a Lua pattern with one capture.
+---@field metrics? table<string, string|Metric>
+---@field retry? Policy|Policy[]|PolicyFunction  when it is tried again on the same instance.
+---@field failover? Policy|Policy[]|PolicyFunction  when it goes on with another offer.
+---@field timeout? string  the longest that one attempt may take.
+--- what tells the command to write a checkpoint and end. Default: TERM.
+---@field stop_signal? "TERM"|"INT"|"HUP"|"USR1"|"USR2"
+---@field grace? string  how long it may take to end after the signal. Default: 30s.
+--- what becomes of the instance when no other task needs it. Default: destroy.
+---@field finally? "destroy"|"keep"
+
+---@class (exact) HereFields
+---@field price? string  as if it cost this much. Default: $0/h.
+---@field capacity? integer  at most this many at once.
+---@field spot? boolean  offers are spot offers.
+---@field delay? string  how long it takes until an instance is ready.
+---@field lifetime? string  an instance is preempted after this long.
+
+---@class (exact) RetryFields
+---@field max? integer  at most this many attempts more than the first. Default: 3.
+--- after these kinds of failure. Default: crashed, lost, stalled.
+---@field on? FailureKind|FailureKind[]
+---@field wait? string|Waits  how long to wait before. Default: 5s.
+
+---@class (exact) FailoverFields
+---@field on? FailureKind|FailureKind[]  after these kinds of failure. Default: preempted, lost.
+--- which offer is taken: cheapest, fastest, most_reliable, or a function from offers to their
+--- order. Default: cheapest.
+---@field choose? Chooser|fun(offers: table[]): table[]
+---@field max? integer  at most this many other instances. Default: 10.
+
+--- A declared, typed input of the cholfile.
+--- Its value is param.NAME. It is given as NAME=VALUE on the command line, or in a file with
+--- --params. The type follows from the default when it is not said. A duration, size or money is
+--- given to the file as it is written, so that it fits into any field.
+---
+--- ```lua
+--- param "epochs" { default = 90, help = "passes over the data" }
+--- ```
+---@type table<string, any>|fun(name: string): fun(fields: ParamFields)
+param = {}
+---@type table<string, any>
+params = {}
+
+--- A value that never prints, is never stored, and goes only where it is declared.
+--- Read from the environment variable of that name when a command needs it. secret.NAME is a
+--- reference for `env`, never the value itself.
+---
+--- ```lua
+--- secret "WANDB_API_KEY" { optional = true }
+--- ```
+---@type table<string, Secret>|fun(name: string): fun(fields: SecretFields)
+secret = {}
+
+--- A place to compute that is rented when a task needs it.
+--- Says what is needed; which offer is taken is decided when the run takes it. In a pipeline
+--- :acquire { … } rents one, with other values for these fields where they are given.
+---
+--- ```lua
+--- local gpu = instance "gpu" { gpu = "RTX 4090", disk = "80 GB", max_price = "$0.60/h" }
+--- ```
+---@param name string
+---@return fun(fields: InstanceFields): Instance
+function instance(name) end
+
+--- A flow of files between here and an instance.
+--- Exactly one side is on an instance. Without `every` it is done once: before the command when
+--- it leads to the instance, after it when it leads away. With `every` it is done again and again
+--- while tasks run there, and a last time at the end. In commands {NAME} is its path on the
+--- instance. Files that .gitignore names are left out on the way to an instance.
+---
+--- ```lua
+--- sync "code" { from = ".", to = "gpu:/workspace", exclude = { "data/" } }
+--- ```
+---@param name string
+---@return fun(fields: SyncFields): Sync
+function sync(name) end
+
+--- A named piece of work on an instance, tried again and moved as its policies say.
+--- setup runs once for each instance, run once for each attempt, and resume.run in its place when
+--- a complete checkpoint exists. A command is a list (no shell) or a text (the instance's shell,
+--- which stops at the first error); many lines are a script.
+---
+--- ```lua
+--- task "train" { on = gpu, run = "python train.py --epochs {epochs}", timeout = "36h" }
+--- ```
+---@param name string
+---@return fun(fields: TaskFields): Task
+function task(name) end
+
+--- The most that the run may spend, teardown included.
+--- When it is reached, checkpoints are taken, instances are destroyed and the run fails with the
+--- kind `budget`.
+---
+--- ```lua
+--- budget "$40"
+--- ```
+---@param amount string
+function budget(amount) end
+
+--- Calls a function when something happens in the run.
+--- The event is a kind of failure or an event of a run (see events). The function gets a table
+--- with `kind`, `at` and the event's own fields. It may log and run steps, and cannot stop the
+--- run.
+---
+--- ```lua
+--- on("preempted", function(event) log.warn("lost %s", event.instance) end)
+--- ```
+---@param event EventKind
+---@param fn fun(event: Event)
+function on(event, fn) end
+
+--- A program: every call that does something is a step that is never done twice.
+--- Runs when the cholfile's run starts, beside its tasks. What it rents with :acquire is
+--- destroyed on every way out of its scope.
+---
+--- ```lua
+--- pipeline "measure" (function()
+---   local box <close> = gpu:acquire()
+---   box:push(".", "/workspace")
+---   box:run "python train.py"
+--- end)
+--- ```
+---@param name string
+---@return fun(body: fun())
+function pipeline(name) end
+
+--- Instances on this computer: folders with an agent, as if they were rented.
+--- The default. Everything can be tried with it without a cloud: give it a price, a capacity, a
+--- lifetime after which it is taken away. Its name elsewhere is `local`, which Lua reserves.
+---
+--- ```lua
+--- here { price = "$0.10/h", capacity = 2 }
+--- ```
+---@param fields? HereFields
+---@return Provider
+function here(fields) end
+
+--- Tries again on the same instance.
+---
+--- ```lua
+--- retry { max = 10, on = { "crashed" }, wait = { "30s", up_to = "10m" } }
+--- ```
+---@param fields? RetryFields
+---@return Policy
+function retry(fields) end
+
+--- Goes on with another offer.
+---
+--- ```lua
+--- failover { on = { "preempted", "lost" }, choose = cheapest }
+--- ```
+---@param fields? FailoverFields
+---@return Policy
+function failover(fields) end
+
+--- Gives up when the task has been tried for longer than this.
+---
+--- ```lua
+--- retry = { deadline "36h", retry { max = 10 } }
+--- ```
+---@param seconds string
+---@return Policy
+function deadline(seconds) end
+
+--- Try again on the same instance, at once.
+---
+--- ```lua
+--- return again()
+--- ```
+---@return Verdict
+function again() end
+
+--- Try again on the same instance after a wait.
+---
+--- ```lua
+--- return wait "30s"
+--- ```
+---@param time string
+---@return Verdict
+function wait(time) end
+
+--- Go on with another offer.
+---
+--- ```lua
+--- return fail_over()
+--- ```
+---@return Verdict
+function fail_over() end
+
+--- Stop paying, and wait for `choline resume`.
+---
+--- ```lua
+--- return pause()
+--- ```
+---@return Verdict
+function pause() end
+
+--- The task has failed.
+---
+--- ```lua
+--- return give_up "three times the same error"
+--- ```
+---@param why? string
+---@return Verdict
+function give_up(why) end
+
+--- The lowest price first.
+---
+--- ```lua
+--- failover { choose = cheapest }
+--- ```
+---@type Chooser
+cheapest = nil
+
+--- The strongest hardware first.
+---
+--- ```lua
+--- failover { choose = fastest }
+--- ```
+---@type Chooser
+fastest = nil
+
+--- The most reliable host first.
+---
+--- ```lua
+--- failover { choose = most_reliable }
+--- ```
+---@type Chooser
+most_reliable = nil
+
+--- Runs a function for every point of a grid, at once.
+--- Gives a list of { point, value } in the order of the grid, names sorted. The first failure
+--- ends the others and is raised.
+---
+--- ```lua
+--- local results = parallel { lr = { 1e-3, 3e-4 } } (function(point)
+---   return point.lr
+--- end)
+--- ```
+---@async
+---@param axes table<string, any[]>
+---@return fun(fn: fun(point: table<string, any>): any): Result[]
+function parallel(axes) end
+
+--- Waits; survives a crash of choline.
+---
+--- ```lua
+--- sleep "30s"
+--- ```
+---@async
+---@param time string
+function sleep(time) end
+
+--- The time of the run, in seconds since 1970; the same when the run is replayed.
+---
+--- ```lua
+--- local began = now()
+--- ```
+---@return number
+function now() end
+
+--- Raises a failure with a message made by a format.
+--- Its kind is `crashed`. Used in a pipeline or a handler.
+---
+--- ```lua
+--- fail("does not learn: loss %.2f", loss)
+--- ```
+---@param format string
+---@param ... any
+---@return any
+function fail(format, ...) end
+
+--- The result of a parallel with the highest value, as { point, value }.
+--- best(results, "min") gives the one with the lowest value.
+---
+--- ```lua
+--- log.info("best lr %s", best(results).point.lr)
+--- ```
+---@param results Result[]
+---@param goal? "max"|"min"
+---@return Result
+function best(results, goal) end
+
+--- Messages in the run's log: log.info, log.warn, log.error.
+--- The first argument is a format. Nothing is written again when a run is replayed.
+---
+--- ```lua
+--- log.info("epoch %d", epoch)
+--- ```
+log = {}
+---@param format string
+---@param ... any
+function log.info(format, ...) end
+---@param format string
+---@param ... any
+function log.warn(format, ...) end
+---@param format string
+---@param ... any
+function log.error(format, ...) end
+
+--- The text of a file below the cholfile's folder, read while the file is loaded.
+--- What was read is kept with the run, so that a resumed run reads the same.
+---
+--- ```lua
+--- local names = read_file "names.txt"
+--- ```
+---@param path string
+---@return string
+function read_file(path) end
+
+--- A Lua module beside the cholfile: "recipes.spot" is ./recipes/spot.lua.
+--- The module has the same words. It runs once; its text is kept with the run.
+---
+--- ```lua
+--- local spot = require "recipes.spot"
+--- ```
+---@param name string
+---@return any
+function require(name) end
