@@ -1,0 +1,259 @@
+-- A process that owns a run and executes it: the engine in a task of the run, and beside it, outside the
+-- run, the view, the signals of the terminal and the requests of other processes.
+
+local duration <const> = require "core.duration"
+local failure <const> = require "core.failure"
+local flow <const> = require "flow.run"
+local list <const> = require "core.list"
+local money <const> = require "core.money"
+local native <const> = require "native"
+local pauses <const> = require "flow.pause"
+local view <const> = require "talk.view"
+
+local M = {}
+
+---@class command.Owner
+local Owner <const> = {}
+Owner.__index = Owner
+
+local function alive(id) return native.store.instances { run = id, alive = true } end
+
+local function instance_words(instances)
+  return table.concat(list.map(instances, function(each)
+    return ("%s (%s, %s)"):format(each.name, each.provider, money.format_price(each.price))
+  end), ", ")
+end
+
+--- A word to the person at the terminal; under a live view it becomes a part of the picture.
+function Owner:note(text)
+  if self.notes then table.insert(self.notes, text) else native.sys.write(2, text .. "\n") end
+end
+
+--- Ends the run cleanly. The decision is in the store before it is acted upon.
+function Owner:stop(by, code)
+  if self.stopping then return end
+  self.stopping, self.code = by, code
+  if self.ctx then self.ctx.ending = true end
+  native.run.set_state("stopping")
+  local left <const> = alive(self.id)
+  self:note(#left > 0 and ("stopping: bringing files back and releasing %s"):format(instance_words(left)) or "stopping")
+  native.task.cancel(self.main, "stopped by " .. by)
+end
+
+function Owner:leave_now(code)
+  local left <const> = alive(self.id)
+  self:note(#left > 0 and ("left running: %s; `choline stop %s` or `choline gc` ends them"):format(
+    instance_words(left), self.id) or "left; nothing is running")
+  if self.notes then native.sys.write(2, self.notes[#self.notes] .. "\n") end
+  native.sys.exit(code)
+end
+
+local codes <const> = { INT = 130, TERM = 143 }
+
+function Owner:watch_signals()
+  while true do
+    local name <const> = native.sys.next_signal()
+    local code <const> = codes[name]
+    -- A terminal that closes does not end the run: it goes on without a view.
+    if name == "HUP" then
+      self.deaf = true
+    elseif self.stopping then
+      self:leave_now(code)
+    else
+      self:stop(name == "INT" and "Ctrl-C" or "SIGTERM", code)
+      if name == "INT" then self:note("Ctrl-C again leaves at once, without releasing anything") end
+    end
+  end
+end
+
+-- Pausing ------------------------------------------------------------------------------------------------
+
+--- Why the run cannot be paused now, or nil.
+function Owner:not_pausable()
+  local program <const> = self.program
+  if #program.pipelines > 0 then return "it has a pipeline, whose place in the program a pause would lose" end
+  for _, declaration in ipairs(program.tasks) do
+    local outcome <const> = self.ctx.outcomes[declaration.name]
+    if not declaration.fields.resume and not (outcome and (outcome.ok or outcome.skipped)) then
+      return ("task \"%s\" has no resume, so a pause would lose its work"):format(declaration.name)
+    end
+  end
+  return nil
+end
+
+local function stop_for_pause(self, attempt)
+  local waiting <const> = attempt.waiting
+  native.instance.signal(attempt.live.tag, waiting.key, waiting.signal)
+  native.wait.sleep(waiting.grace)
+  if attempt.waiting == waiting then native.instance.signal(attempt.live.tag, waiting.key, "KILL") end
+end
+
+--- Asks each attempt to end as soon as it waits for its command, until the run is paused.
+function Owner:pause()
+  if self.pausing then return end
+  self.pausing = true
+  native.task.spawn("pause-watch", function()
+    while true do
+      for name, attempt in list.sorted(self.ctx.attempts) do
+        if attempt.waiting and not self.ctx.pause:wanted(name, attempt.number) then
+          self.ctx.pause:request(name, attempt.number)
+          native.task.spawn(("pause-%s-%d"):format(name, attempt.number), function() stop_for_pause(self, attempt) end,
+            { outside = true })
+        end
+      end
+      native.wait.sleep(0.5)
+    end
+  end, { outside = true })
+end
+
+--- Called by the engine when all that is left is paused; does not come back.
+function Owner:paused()
+  native.run.set_state("paused")
+  self:finish_view()
+  native.sys.write(2, ("run %s is paused and costs nothing; `choline resume %s` goes on\n"):format(self.id, self.id))
+  native.run.disown()
+  native.sys.exit(0)
+end
+
+-- Requests of other processes ------------------------------------------------------------------------------
+
+local answers <const> = {}
+
+function answers.stop(self, request)
+  local left <const> = list.map(alive(self.id), function(each) return { name = each.name, price = each.price } end)
+  native.run.reply(request.id, { accepted = true, releasing = native.json.array(left) })
+  self:stop(("%s on %s"):format(request.by.user, request.by.host), 130)
+end
+
+function answers.pause(self, request)
+  local why <const> = self.stopping and "it is being stopped" or self:not_pausable()
+  native.run.reply(request.id, { accepted = why == nil, why = why })
+  if not why then self:pause() end
+end
+
+function Owner:serve_requests()
+  while true do
+    local request <const> = native.run.next_request()
+    local answer <const> = answers[request.verb]
+    if answer then
+      answer(self, request)
+    else
+      native.run.reply(request.id, { accepted = false, why = ("this version does not know \"%s\""):format(request.verb) })
+    end
+  end
+end
+
+-- The view ---------------------------------------------------------------------------------------------------
+
+function Owner:start_view(options)
+  local live <const> = not options.json and not options.plain and view.can_draw(1)
+  if live then self.notes = {} end
+  local function is_over() return self.over or self.deaf end
+  self.viewer = native.task.spawn("view", function()
+    if live then view.live(self.id, 1, is_over, self.notes)
+    else view.plain(self.id, { json = options.json, fd = 1, after = options.after }, is_over) end
+  end, { outside = true })
+end
+
+function Owner:finish_view()
+  self.over = true
+  if self.viewer then native.task.try(self.viewer) end
+  self.viewer = nil
+end
+
+-- The run ----------------------------------------------------------------------------------------------------
+
+--- Ends what lives without the cholfile; for a stop, and for one that an earlier process did not finish.
+local function release_left(id)
+  local left <const> = list.filter(native.instance.release_all(id), function(each) return not each.gone end)
+  for _, each in ipairs(left) do
+    native.sys.write(2, ("instance %s could not be ended: %s; `choline gc` tries again\n"):format(each.name,
+      each.error or "no reason given"))
+  end
+  return #left == 0
+end
+
+local function finish_stop(id, by)
+  local clean <const> = release_left(id)
+  native.run.event("run_stopped", { by = by }, "run_stopped")
+  native.run.set_state(clean and "stopped" or "stopping")
+  return clean
+end
+
+local function conclude(self, ok, why)
+  if self.stopping or (not ok and failure.from(why).kind == "cancelled") then
+    finish_stop(self.id, self.stopping)
+    return self.code or 130
+  end
+  if not ok then
+    local raised <const> = failure.from(why)
+    if raised.kind == "divergence" then -- nothing is touched: a person decides
+      native.run.set_state("paused", failure.to_data(raised))
+      native.sys.write(2, ("choline: %s\n"):format(tostring(raised)))
+      return 8
+    end
+    release_left(self.id)
+    native.run.event("run_failed", { reason = raised.kind, message = raised.message, cost = native.run.cost() },
+      "run_failed")
+    native.run.set_state("failed", failure.to_data(raised))
+    self.failure = raised
+    return failure.exit_code(raised.kind) ~= 2 and failure.exit_code(raised.kind) or 1
+  end
+  native.run.set_state(why and "failed" or "done", why and failure.to_data(why) or nil)
+  if not why then return 0 end
+  self.failure = why
+  return failure.exit_code(why.kind) ~= 2 and failure.exit_code(why.kind) or 1
+end
+
+local function goodbye(self, code)
+  local row <const> = native.store.find(self.id)
+  local took <const> = duration.short((row.finished or native.clock.wall()) - row.created)
+  if self.notes or code ~= 0 then
+    native.sys.write(2, ("run %s %s after %s, cost %s\n"):format(self.id, row.state, took, money.format(row.cost or 0)))
+  end
+  if self.failure then native.sys.write(2, ("choline: %s\n"):format(tostring(self.failure))) end
+end
+
+--- Owns the run `id` and executes `program` until it is over; gives the exit code.
+---@async
+---@param options { plain?: boolean, json?: boolean, resumed?: boolean }
+---@return integer
+function M.execute(id, program, options)
+  local owned <const> = native.run.own(id)
+  local self <const> = setmetatable({ id = id, program = program }, Owner)
+  if owned.row.state == "stopping" then
+    native.sys.write(2, ("run %s was being stopped; its instances are ended now\n"):format(id))
+    local clean <const> = finish_stop(id, nil)
+    native.run.disown()
+    return clean and 130 or 1
+  end
+  local events = native.store.events(id)
+  if options.resumed then
+    local facts <const> = native.sys.facts()
+    pauses.resume_all(events)
+    native.run.event("run_resumed", { by = facts.user, host = facts.host }, ("run_resumed/%.3f"):format(native.clock.wall()))
+    events = native.store.events(id)
+  end
+  native.run.set_state("running")
+  self.main = native.task.spawn("run", function()
+    return flow.execute(program, {
+      run = id, row = owned.row, events = events, paused = function() self:paused() end,
+      started = function(ctx) self.ctx = ctx end,
+    })
+  end)
+  local first <const> = events[#events]
+  self:start_view { json = options.json, plain = options.plain, after = options.resumed and first and first.id - 1 or 0 }
+  local helpers <const> = {
+    native.task.spawn("signals", function() self:watch_signals() end, { outside = true }),
+    native.task.spawn("requests", function() self:serve_requests() end, { outside = true }),
+  }
+  local ok <const>, why <const> = native.task.try(self.main)
+  local code <const> = conclude(self, ok, why)
+  self:finish_view()
+  for _, helper in ipairs(helpers) do native.task.cancel(helper, "the run is over") end
+  native.run.disown()
+  goodbye(self, code)
+  return code
+end
+
+return M

@@ -1,0 +1,91 @@
+-- Reads a cholfile for a command: with its params from the command line and files, or as a run has it stored.
+
+local cholfile <const> = require "dsl.cholfile"
+local failure <const> = require "core.failure"
+local list <const> = require "core.list"
+local native <const> = require "native"
+local params <const> = require "dsl.params"
+local path <const> = require "core.path"
+local problem <const> = require "dsl.problem"
+
+local M = {}
+
+--- The program of a command line, or nil after its problems were shown.
+---@return table|nil
+function M.read(arguments, context)
+  local given <const> = {}
+  for _, file in ipairs(arguments.params or {}) do params.add_file(given, file) end
+  params.add_assignments(given, arguments.assignments)
+  local program <const> = cholfile.load { path = arguments.file, params = given }
+  if M.show_problems(program, context) then return nil end
+  for _, message in ipairs(program.messages or {}) do context.say(message.level .. ": " .. message.text) end
+  return program
+end
+
+function M.show_problems(program, context)
+  if #program.problems == 0 then return false end
+  context.say(problem.render_all(program, { color = context.style(2).color }))
+  return true
+end
+
+--- The program of a run, from its stored sources and params.
+---@param row native.RunRow
+function M.stored(row, context)
+  local given <const> = {}
+  for name, value in list.sorted(row.params or {}) do given[name] = { value = value, from = "the run" } end
+  local program <const> = cholfile.load {
+    path = row.env.cholfile, params = given, stored = native.store.sources(row.id),
+  }
+  if M.show_problems(program, context) then return nil end
+  program.budget = row.budget
+  return program
+end
+
+--- Paths of the stored sources that are different on the disk now.
+---@return string[]
+function M.changed(row)
+  local folder <const> = path.folder(row.env.cholfile or "/")
+  local out <const> = {}
+  for _, source in ipairs(native.store.sources(row.id)) do
+    local file <const> = path.join(folder, source.path)
+    if not native.fs.stat(file) or native.fs.read(file) ~= source.text then out[#out + 1] = source.path end
+  end
+  return out
+end
+
+--- Raises `auth` for the first declared secret that is needed and not there.
+function M.check_secrets(program)
+  for _, secret in ipairs(program.secrets or {}) do
+    local value <const> = native.sys.env(secret.name)
+    if not secret.optional and (value == nil or value == "") then
+      failure.raise("auth", "secret %s is not set; set the environment variable %s, or declare it with { optional = true }",
+        secret.name, secret.name)
+    end
+  end
+end
+
+--- What is recorded of where a run was started.
+---@async
+function M.environment(program)
+  local facts <const> = native.sys.facts()
+  return {
+    host = facts.host, user = facts.user, choline = native.version, cholfile = program.path,
+    git = M.git(program.folder),
+  }
+end
+
+local function git(folder, ...)
+  local ok <const>, result <const> = pcall(native.sys.run, { "git", "-C", folder, ... }, { timeout = 5 }) -- no git is no error
+  return ok and result.code == 0 and result.out or nil
+end
+
+--- Commit of the folder and whether there are changes; nil when it is no repository.
+---@async
+function M.git(folder)
+  local commit <const> = git(folder, "rev-parse", "HEAD")
+  if not commit then return nil end
+  local status <const> = git(folder, "status", "--porcelain", "--untracked-files=no")
+  return { commit = commit:match("%x+"), dirty = status ~= nil and status ~= "" }
+end
+
+return M

@@ -1,0 +1,72 @@
+-- `choline stop [RUN]`: ends a run and its instances, through its process when there is one.
+
+local ask <const> = require "talk.ask"
+local list <const> = require "core.list"
+local money <const> = require "core.money"
+local native <const> = require "native"
+
+local over <const> = { done = true, failed = true, stopped = true }
+
+local function names(instances)
+  return table.concat(list.map(instances, function(each)
+    return ("%s (%s)"):format(each.name, money.format_price(each.price or 0))
+  end), ", ")
+end
+
+--- Waits until the owner has ended the run.
+local function wait_for_end(id, seconds)
+  local until_time <const> = native.clock.wall() + seconds
+  while native.clock.wall() < until_time do
+    local row <const> = native.store.find(id)
+    if over[row.state] then return row end
+    if not row.owner then return nil end
+    native.wait.sleep(0.1)
+  end
+  return nil
+end
+
+--- Ends the run from its rows alone; nobody owns it.
+local function stop_here(row, context)
+  native.run.own(row.id)
+  native.run.set_state("stopping")
+  local failed = 0
+  for _, each in ipairs(native.instance.release_all(row.id)) do
+    if each.gone then
+      context.say(("released %s"):format(each.name))
+    else
+      failed = failed + 1
+      context.say(("%s could not be ended: %s; `choline gc` tries again"):format(each.name, each.error or "no reason given"))
+    end
+  end
+  native.run.event("run_stopped", { by = native.sys.facts().user }, "run_stopped")
+  if failed == 0 then native.run.set_state("stopped") end
+  native.run.disown()
+  return failed == 0
+end
+
+local function report(id, arguments, context, ok)
+  local row <const> = native.store.find(id)
+  if arguments.json then
+    context.json { id = id, state = row.state, cost = row.cost }
+  else
+    context.out(("run %s is %s, cost %s"):format(id, row.state, money.format(row.cost or 0)))
+  end
+  return ok and 0 or 1
+end
+
+return function(arguments, context)
+  local row <const> = native.store.find(arguments.run)
+  local living <const> = native.store.instances { run = row.id, alive = true }
+  if over[row.state] and #living == 0 then return report(row.id, arguments, context, true) end
+  if arguments.run == nil and not arguments.yes and native.sys.terminal(0) then
+    if not ask.confirm(("stop run %s (%s, %s)?"):format(row.id, row.name, row.state), false) then return 1 end
+  end
+  local answer <const> = row.owner and not arguments.now and native.run.request(row.id, "stop", {}, 10) or nil
+  if not answer then
+    return report(row.id, arguments, context, stop_here(row, context))
+  end
+  if #(answer.releasing or {}) > 0 then context.say("releasing " .. names(answer.releasing)) end
+  local ended <const> = wait_for_end(row.id, 600)
+  if not ended then return report(row.id, arguments, context, stop_here(row, context)) end
+  return report(row.id, arguments, context, true)
+end

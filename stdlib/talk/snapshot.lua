@@ -1,0 +1,70 @@
+-- What a view shows of a run, read from the store alone: so the same view serves the process that
+-- owns the run and any other.
+
+local native <const> = require "native"
+
+local M = {}
+
+M.event_count = 6
+M.log_bytes = 4096
+
+---@class talk.Snapshot
+---@field row native.RunRow
+---@field shown table<string, any>
+---@field instances table[]
+---@field metrics table[]
+---@field events table[]     the newest, oldest first
+---@field log { task: string, attempt: integer, lines: string[] }|nil
+---@field now number
+
+---@class talk.Follower      remembers which events were read
+local Follower <const> = {}
+Follower.__index = Follower
+
+---@param run string
+---@return talk.Follower
+function M.follow(run) return setmetatable({ run = run, last = 0, recent = {} }, Follower) end
+
+--- Events since the last call.
+---@return table[]
+function Follower:news()
+  local events <const> = native.store.events(self.run, self.last)
+  for _, event in ipairs(events) do
+    self.last = event.id
+    table.insert(self.recent, event)
+  end
+  while #self.recent > M.event_count do table.remove(self.recent, 1) end
+  return events
+end
+
+local function last_lines(text, count)
+  local lines <const> = {}
+  for line in text:gsub("\27%[[%d;?]*%a", ""):gmatch("[^\n]*") do
+    line = line:gsub("^.*\r", ""):gsub("%c", " ")
+    if line:find("%S") then lines[#lines + 1] = line end
+  end
+  return table.move(lines, math.max(1, #lines - count + 1), #lines, 1, {})
+end
+
+local function newest_log(run, count)
+  local newest
+  for _, command in ipairs(native.store.commands(run)) do
+    if not newest or (command.started or 0) >= (newest.started or 0) then newest = command end
+  end
+  if not newest or not native.fs.stat(newest.log) then return nil end
+  local size <const> = native.fs.stat(newest.log).size
+  local text <const> = native.fs.read_at(newest.log, math.max(0, size - M.log_bytes), M.log_bytes)
+  return { task = newest.task, attempt = newest.attempt, lines = last_lines(text, count) }
+end
+
+---@return talk.Snapshot
+function Follower:snapshot()
+  self:news()
+  return {
+    row = native.store.find(self.run), shown = native.store.shown(self.run),
+    instances = native.store.instances { run = self.run }, metrics = native.store.metrics(self.run),
+    events = self.recent, log = newest_log(self.run, 4), now = native.clock.wall(),
+  }
+end
+
+return M

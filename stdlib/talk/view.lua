@@ -1,0 +1,255 @@
+-- The live view of a run: a picture made of a snapshot, drawn over the last one at most ten times a
+-- second. `render` is pure; `live` draws until the run is over.
+
+local duration <const> = require "core.duration"
+local list <const> = require "core.list"
+local money <const> = require "core.money"
+local native <const> = require "native"
+local plot <const> = require "talk.plot"
+local progress <const> = require "talk.progress"
+local snapshots <const> = require "talk.snapshot"
+local style_of <const> = require "talk.style"
+local columns <const> = require "talk.table"
+local line_text <const> = require "talk.lines"
+
+local M = {}
+
+M.seconds = 0.25
+
+local colour_of <const> = {
+  running = "green", done = "green", ready = "green", kept = "yellow", failed = "red", waiting = "yellow",
+  paused = "yellow", skipped = "dim", renting = "cyan", starting = "cyan", setup = "cyan", syncing = "cyan",
+  releasing = "dim", stopped = "yellow", stopping = "yellow", live = "green", gone = "dim", preempted = "red",
+  lost = "red",
+}
+
+local function paint_state(style)
+  return function(text)
+    local colour <const> = colour_of[(text:gsub("%s+$", ""))]
+    return colour and style[colour](text) or text
+  end
+end
+
+--- The rows of what is shown under a prefix, sorted by name.
+local function shown(snapshot, prefix)
+  local rows <const> = {}
+  for key, value in list.sorted(snapshot.shown) do
+    if key:sub(1, #prefix) == prefix then rows[#rows + 1] = { name = key:sub(#prefix + 1), value = value } end
+  end
+  return rows
+end
+
+local function title(out, style, text)
+  if #out > 0 then out[#out + 1] = "" end
+  out[#out + 1] = style.bold(text)
+end
+
+local function add_table(out, layout, rows, wide)
+  for index, line in ipairs(columns.lines(layout, rows, { columns = wide - 2 })) do
+    if index > 1 then out[#out + 1] = "  " .. line end
+  end
+end
+
+local function head(snapshot, style, wide)
+  local row <const> = snapshot.row
+  local elapsed <const> = (row.finished or snapshot.now) - row.created
+  local cost = money.format(row.cost or 0)
+  if row.budget then cost = cost .. " of " .. money.format(row.budget) end
+  local state <const> = paint_state(style)(row.state)
+  local text <const> = ("%s  %s  "):format(row.name, row.id)
+  local rest <const> = ("  %s  %s"):format(duration.short(elapsed), cost)
+  if native.text.width(text .. row.state .. rest) > wide then
+    return columns.cut(("%s %s %s"):format(row.name, row.state, cost), wide)
+  end
+  return style.bold(text) .. state .. rest
+end
+
+local function task_words(snapshot, task)
+  if task.next_at then
+    return ("attempt %d in %s: %s"):format(task.attempt or 1,
+      duration.short(math.max(0, task.next_at - snapshot.now)), task.failure or "")
+  end
+  local parts <const> = {}
+  if task.instance then parts[#parts + 1] = "on " .. task.instance end
+  if task.checkpoint then parts[#parts + 1] = "from " .. task.checkpoint end
+  if task.failure then parts[#parts + 1] = task.failure end
+  return table.concat(parts, ", ")
+end
+
+local over <const> = { done = true, failed = true, skipped = true, paused = true }
+
+local function tasks(out, snapshot, style, wide)
+  local rows <const> = {}
+  for _, each in ipairs(shown(snapshot, "task/")) do
+    local task <const> = each.value
+    local attempt <const> = (task.attempt or 1) > 1 and ("try %d"):format(task.attempt) or ""
+    local since <const> = task.since and not over[task.state] and duration.short(snapshot.now - task.since) or ""
+    rows[#rows + 1] = { each.name, task.state, attempt, since, task_words(snapshot, task) }
+  end
+  if #rows == 0 then return end
+  title(out, style, "tasks")
+  add_table(out, { { title = "" }, { title = "", paint = paint_state(style) }, { title = "" },
+    { title = "", right = true }, { title = "" } }, rows, wide)
+end
+
+local function instances(out, snapshot, style, wide)
+  local rows <const> = {}
+  local states <const> = {}
+  for _, each in ipairs(shown(snapshot, "instance/")) do states[each.value.tag or ""] = { each.name, each.value.state } end
+  for _, instance in ipairs(snapshot.instances) do
+    if not instance.ended then
+      local known <const> = states[instance.tag] or { instance.name, instance.state }
+      rows[#rows + 1] = { known[1], known[2], instance.provider, money.format_price(instance.price),
+        duration.short(snapshot.now - instance.created), money.format(instance.cost) }
+    end
+  end
+  if #rows == 0 then return end
+  title(out, style, "instances")
+  add_table(out, { { title = "" }, { title = "", paint = paint_state(style) }, { title = "" },
+    { title = "", right = true }, { title = "", right = true }, { title = "", right = true } }, rows, wide)
+end
+
+local function part_of(transfer)
+  if transfer.bytes_total and transfer.bytes_total > 0 then return (transfer.bytes or 0) / transfer.bytes_total end
+  if transfer.files_total and transfer.files_total > 0 then return (transfer.files or 0) / transfer.files_total end
+  return nil
+end
+
+local function syncs(out, snapshot, style, wide)
+  local rows <const> = {}
+  for _, each in ipairs(shown(snapshot, "sync/")) do
+    local part <const> = part_of(each.value)
+    local busy <const> = each.value.state == "running" and part ~= nil
+    rows[#rows + 1] = { each.name, busy and progress.bar(part, wide >= 70 and 20 or 8) or each.value.state or "",
+      progress.words(each.value) }
+  end
+  if #rows == 0 then return end
+  title(out, style, "syncs")
+  add_table(out, { { title = "" }, { title = "", paint = function(text)
+    return text:find("█") and style.cyan(text) or paint_state(style)(text)
+  end }, { title = "" } }, rows, wide)
+end
+
+local function metrics(out, snapshot, style, wide)
+  local rows <const> = {}
+  local room <const> = math.max(8, math.min(40, wide - 44))
+  for _, metric in ipairs(snapshot.metrics) do
+    local values <const> = list.map(metric.points, function(point) return point.value end)
+    if #values > 0 then
+      local low, high = math.huge, -math.huge
+      for _, value in ipairs(values) do low, high = math.min(low, value), math.max(high, value) end
+      rows[#rows + 1] = { metric.task .. " " .. metric.name, plot.number(values[#values]),
+        plot.sparkline(values, room), ("%s … %s"):format(plot.number(low), plot.number(high)) }
+    end
+  end
+  if #rows == 0 then return end
+  title(out, style, "metrics")
+  add_table(out, { { title = "" }, { title = "", right = true }, { title = "", paint = style.cyan }, { title = "" } },
+    rows, wide)
+end
+
+local function log(out, snapshot, style, wide)
+  if not snapshot.log or #snapshot.log.lines == 0 then return end
+  title(out, style, ("log of %s, attempt %d"):format(snapshot.log.task, snapshot.log.attempt))
+  for _, line in ipairs(snapshot.log.lines) do out[#out + 1] = "  " .. style.dim(columns.cut(line, wide - 2)) end
+end
+
+local function events(out, snapshot, style, wide)
+  if #snapshot.events == 0 then return end
+  title(out, style, "events")
+  for _, event in ipairs(snapshot.events) do
+    local line = columns.cut(line_text.line(event), wide - 2)
+    out[#out + 1] = "  " .. style.dim(line:sub(1, 8)) .. line:sub(9)
+  end
+end
+
+--- The picture as lines, none wider than `size.columns`, not more than `size.rows`.
+---@param snapshot talk.Snapshot
+---@param size { columns: integer, rows: integer }
+---@param style Style
+---@return string[]
+function M.render(snapshot, size, style)
+  local wide <const> = math.max(20, size.columns)
+  local out <const> = { head(snapshot, style, wide) }
+  for _, part in ipairs { tasks, instances, syncs, metrics, log, events } do part(out, snapshot, style, wide) end
+  -- The newest is at the end, what matters at the top: a low terminal loses the end.
+  local notes <const> = snapshot.notes or {}
+  for index = #out, math.max(2, size.rows - #notes), -1 do out[index] = nil end
+  for _, note in ipairs(notes) do out[#out + 1] = style.yellow(columns.cut(note, wide)) end
+  return out
+end
+
+-- Drawing --------------------------------------------------------------------------------------------
+
+---@class talk.Screen
+local Screen <const> = {}
+Screen.__index = Screen
+
+---@param fd integer
+function M.screen(fd) return setmetatable({ fd = fd, drawn = 0, last = nil }, Screen) end
+
+--- Draws `lines` over what was drawn before, in one write.
+function Screen:draw(lines)
+  local text <const> = table.concat(lines, "\27[K\n") .. "\27[K\n"
+  if text == self.last then return end
+  local up <const> = self.drawn > 0 and ("\27[%dA"):format(self.drawn) or ""
+  -- Held back until the end where the terminal can (synchronised update), so that nothing flickers.
+  native.sys.write(self.fd, "\27[?2026h" .. up .. "\r" .. text .. "\27[J\27[?2026l")
+  self.drawn, self.last = #lines, text
+end
+
+--- Takes away what was drawn, so that plain lines can follow.
+function Screen:clear()
+  if self.drawn == 0 then return end
+  native.sys.write(self.fd, ("\27[%dA\r\27[J"):format(self.drawn))
+  self.drawn, self.last = 0, nil
+end
+
+--- Can a live view be drawn on this descriptor?
+function M.can_draw(fd)
+  return native.sys.terminal(fd) ~= nil and native.sys.env "TERM" ~= "dumb"
+end
+
+--- Draws the run until `is_over()`; leaves the last picture standing. Runs outside the run.
+---@async
+---@param run string
+---@param fd integer
+---@param is_over fun(row: native.RunRow): boolean
+---@param notes? string[]   words below the picture; more may be added while it is drawn
+function M.live(run, fd, is_over, notes)
+  local follower <const>, screen <const> = snapshots.follow(run), M.screen(fd)
+  local style <const> = style_of.of(fd)
+  while true do
+    local over <const> = is_over(native.store.find(run)) -- before the picture, so that the last one has it all
+    local snapshot <const> = follower:snapshot()
+    local size <const> = native.sys.terminal(fd) or { columns = 80, rows = 24 }
+    snapshot.notes = notes
+    screen:draw(M.render(snapshot, size, style))
+    if over then return end
+    native.wait.sleep(M.seconds)
+  end
+end
+
+--- Writes each new event as a line (or as JSON) until `is_over()`. Runs outside the run.
+---@async
+---@param options { json?: boolean, fd: integer, after?: integer }
+function M.plain(run, options, is_over)
+  local follower <const> = snapshots.follow(run)
+  follower.last = options.after or 0
+  local style <const> = not options.json and style_of.of(options.fd) or nil
+  local function write_news()
+    for _, event in ipairs(follower:news()) do
+      local line <const> = options.json and line_text.json(event)
+        or line_text.line(event, style and style.color and style or nil)
+      native.sys.write(options.fd, line .. "\n")
+    end
+  end
+  while true do
+    local over <const> = is_over(native.store.find(run))
+    write_news()
+    if over then return end
+    native.wait.sleep(M.seconds)
+  end
+end
+
+return M
