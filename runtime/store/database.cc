@@ -17,16 +17,33 @@ bool is_disk_full(int code, int system_error) {
          (system_error == ENOSPC || system_error == EDQUOT || system_error == EFBIG);
 }
 
+std::string uri_escaped(const std::string& path) {
+  std::string out;
+  for (char letter : path) {
+    if (letter == '%') out += "%25";
+    else if (letter == '?') out += "%3f";
+    else if (letter == '#') out += "%23";
+    else out += letter;
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Database>> Database::open(const std::string& path, Access access) {
-  int flags = access == Access::write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-                                      : SQLITE_OPEN_READONLY;
+  int flags = SQLITE_OPEN_NOMUTEX;  // one thread owns the connection
+  flags |= access == Access::write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+                                   : SQLITE_OPEN_READONLY;
+  std::string name = path;
+  if (access == Access::still) {
+    flags |= SQLITE_OPEN_URI;
+    name = "file:" + uri_escaped(path) + "?immutable=1";
+  }
   sqlite3* handle = nullptr;
-  // NOMUTEX: one thread owns the connection.
-  int code = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+  errno = 0;
+  int code = sqlite3_open_v2(name.c_str(), &handle, flags, nullptr);
   std::unique_ptr<Database> db(new Database(handle, path));
-  if (code != SQLITE_OK) return db->error("open", code);
+  if (code != SQLITE_OK) return db->error("open", code, errno);
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, kBusyMilliseconds);
   return db;
@@ -38,8 +55,9 @@ Database::~Database() {
 }
 
 Status Database::script(const char* sql) {
+  errno = 0;
   int code = sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
-  if (code != SQLITE_OK) return error("write to", code);
+  if (code != SQLITE_OK) return error("write to", code, errno);
   return done();
 }
 
@@ -47,8 +65,7 @@ bool Database::in_transaction() const { return sqlite3_get_autocommit(handle_) =
 
 int64_t Database::changes() const { return sqlite3_changes(handle_); }
 
-Error Database::error(std::string_view what, int code) const {
-  int system_error = handle_ ? sqlite3_system_errno(handle_) : 0;
+Error Database::error(std::string_view what, int code, int system_error) const {
   std::string head = std::string(what) + " the store '" + path_ + "' failed: ";
   Json fields = {{"sqlite", code}, {"path", path_}};
   int plain = code & 0xff;
@@ -95,9 +112,10 @@ Result<sqlite3_stmt*> Database::take(std::string_view sql) {
     return statement;
   }
   sqlite3_stmt* statement = nullptr;
+  errno = 0;
   int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
                                 SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
-  if (code != SQLITE_OK) return error("use", code);
+  if (code != SQLITE_OK) return error("use", code, errno);
   return statement;
 }
 
@@ -118,11 +136,14 @@ Query::~Query() {
 }
 
 void Query::fail(int code) {
-  if (!error_) error_ = db_.error(sqlite3_stmt_readonly(statement_) ? "read" : "write to", code);
+  int system_error = errno;
+  bool reads = sqlite3_stmt_readonly(statement_) && sqlite3_column_count(statement_) > 0;
+  if (!error_) error_ = db_.error(reads ? "read" : "write to", code, system_error);
 }
 
 bool Query::next() {
   if (error_) return false;
+  errno = 0;
   int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
   if (code != SQLITE_DONE) fail(code);

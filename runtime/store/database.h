@@ -18,7 +18,8 @@ namespace choline {
 
 class Database {
  public:
-  enum class Access { write, read };
+  // still: to be read only, and nobody is writing; needs no file beside it.
+  enum class Access { write, read, still };
   static Result<std::unique_ptr<Database>> open(const std::string& path, Access access);
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
@@ -31,8 +32,9 @@ class Database {
   int64_t changes() const;  // rows touched by the last statement
   const std::string& path() const { return path_; }
 
-  // The error of SQLite's `code`: what failed, why, what to do next.
-  Error error(std::string_view what, int code) const;
+  // The error of SQLite's `code`: what failed, why, what to do next. `system_error` is errno as the
+  // call left it.
+  Error error(std::string_view what, int code, int system_error) const;
 
  private:
   friend class Query;

@@ -29,15 +29,21 @@ Status make_folder(const std::string& folder) {
   return done();
 }
 
-Status set_up(Database& db) {
-  // WAL is a property of the file; asking for it again would cost a lock.
+Result<std::string> journal_mode(Database& db) {
   Query mode(db, "PRAGMA journal_mode");
   std::string now = mode.next() ? mode.text(0) : "";
-  if (Status read = mode.status(); !read) return read;
-  return db.script(now == "wal" ? "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
-                                  "PRAGMA trusted_schema=OFF;"
-                                : "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
-                                  "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;");
+  if (Status read = mode.status(); !read) return read.error();
+  return now;
+}
+
+Status set_up(Database& db) {
+  // WAL is a property of the file; asking for it again would cost a lock.
+  Result<std::string> mode = journal_mode(db);
+  if (!mode) return mode.error();
+  if (*mode != "wal") {
+    if (Status set = db.script("PRAGMA journal_mode=WAL"); !set) return set;
+  }
+  return db.script("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;");
 }
 
 Result<std::unique_ptr<Database>> open_for_writing(const std::string& path) {
@@ -46,6 +52,13 @@ Result<std::unique_ptr<Database>> open_for_writing(const std::string& path) {
   if (Status ready = set_up(**db); !ready) return ready.error();
   if (Status migrated = migrate(**db); !migrated) return migrated.error();
   return db;
+}
+
+// In a folder that cannot be written to, a database without a log beside it has no writer.
+Result<std::unique_ptr<Database>> open_for_reading(const std::string& path) {
+  std::error_code code;
+  bool has_log = std::filesystem::exists(path + "-wal", code);
+  return Database::open(path, has_log ? Database::Access::read : Database::Access::still);
 }
 
 // SQLite opens a file without write permission read-only without a word, so ask.
@@ -154,7 +167,7 @@ Result<std::unique_ptr<Store>> Store::open(Loop& loop, const std::string& folder
     read_only = errno_error("write to the store '" + path + "'", errno);
     read_only->message += "; make the folder and its files writable for this user, or choose "
                           "another one with XDG_STATE_HOME";
-    db = Database::open(path, Database::Access::read);
+    db = open_for_reading(path);
     if (!db) return *read_only;  // nothing there to read either
     if (Status good = check_schema(**db); !good) return good.error();
   }
