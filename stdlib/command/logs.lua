@@ -1,0 +1,110 @@
+-- `choline logs [RUN] [TASK]`: output of the tasks' commands, all attempts in order.
+
+local failure <const> = require "core.failure"
+local list <const> = require "core.list"
+local native <const> = require "native"
+local text <const> = require "core.text"
+
+local chunk <const> = 1 << 16
+
+local function wanted(arguments, commands)
+  return list.filter(commands, function(command)
+    return (not arguments.task or command.task == arguments.task)
+      and (not arguments.attempt or command.attempt == arguments.attempt)
+  end)
+end
+
+local function check_task(arguments, commands)
+  if not arguments.task then return end
+  local names <const> = {}
+  for _, command in ipairs(commands) do
+    if command.task == arguments.task then return end
+    if not list.contains(names, command.task) then names[#names + 1] = command.task end
+  end
+  failure.raise("not_found", "run has no output of a task \"%s\"%s", arguments.task,
+    #names > 0 and text.did_you_mean(arguments.task, names) .. "; there are: " .. table.concat(names, ", ") or " yet")
+end
+
+--- A name for an attempt's part of the output; only between several.
+local function header(context, command)
+  context.say(("==> %s, attempt %d <=="):format(command.task, command.attempt))
+end
+
+local function print_from(command, offset)
+  if not native.fs.stat(command.log) then return offset end
+  while true do
+    local part <const> = native.fs.read_at(command.log, offset, chunk)
+    if #part == 0 then return offset end
+    native.sys.write(1, part)
+    offset = offset + #part
+  end
+end
+
+--- Offset at which the last `count` lines begin.
+local function tail_offset(file, count)
+  local stat <const> = native.fs.stat(file)
+  if not stat then return 0 end
+  local lines, position, first = 0, stat.size, true
+  while position > 0 do
+    local from <const> = math.max(0, position - chunk)
+    local part <const> = native.fs.read_at(file, from, position - from)
+    for at = #part, 1, -1 do
+      if part:byte(at) == 10 and not (first and at == #part) then
+        lines = lines + 1
+        if lines == count then return from + at end
+      end
+    end
+    position, first = from, false
+  end
+  return 0
+end
+
+local function by_start(commands)
+  local sorted <const> = list.copy(commands)
+  table.sort(sorted, function(a, b)
+    if (a.started or 0) ~= (b.started or 0) then return (a.started or 0) < (b.started or 0) end
+    return a.key < b.key
+  end)
+  return sorted
+end
+
+local function is_over(row) return row.finished ~= nil or row.state == "paused" or row.owner == nil end
+
+return function(arguments, context)
+  local row = native.store.find(arguments.run)
+  local all <const> = native.store.commands(row.id)
+  if not arguments.follow then check_task(arguments, all) end
+  local offsets <const>, last_shown = {}, nil
+  local function show(commands, many)
+    for _, command in ipairs(commands) do
+      local before <const> = offsets[command.key] or 0
+      local stat <const> = native.fs.stat(command.log)
+      if stat and stat.size > before then
+        if many and last_shown ~= command.key then header(context, command) end
+        last_shown = command.key
+        offsets[command.key] = print_from(command, before)
+      end
+    end
+  end
+  local commands = by_start(wanted(arguments, all))
+  if arguments.tail and #commands > 0 then
+    local last <const> = commands[#commands]
+    for _, command in ipairs(commands) do
+      local stat <const> = native.fs.stat(command.log)
+      offsets[command.key] = command == last and tail_offset(command.log, arguments.tail) or stat and stat.size or 0
+    end
+  end
+  show(commands, #commands > 1 or arguments.follow)
+  if not arguments.follow then
+    if #all == 0 then context.say(("run %s has no output yet"):format(row.id)) end
+    return 0
+  end
+  while true do
+    row = native.store.find(row.id)
+    local over <const> = is_over(row)
+    commands = by_start(wanted(arguments, native.store.commands(row.id)))
+    show(commands, true)
+    if over then return 0 end
+    native.wait.sleep(0.2)
+  end
+end
