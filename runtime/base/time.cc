@@ -175,4 +175,12 @@ Result<double> from_local(const LocalTime& local, const std::string& zone) {
   }
 }
 
+Result<std::string> local_zone() {
+  try {
+    return date::current_zone()->name();
+  } catch (const std::runtime_error& problem) {
+    return zone_error("", problem.what());
+  }
+}
+
 }  // namespace choline

@@ -34,4 +34,7 @@ Result<LocalTime> to_local(double seconds, const std::string& zone);
 // of the change.
 Result<double> from_local(const LocalTime& local, const std::string& zone);
 
+// Name of this machine's own zone: "Europe/Berlin".
+Result<std::string> local_zone();
+
 }  // namespace choline

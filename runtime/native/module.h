@@ -4,6 +4,7 @@
 // owns a run (see docs/design/steps.md).
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -20,17 +21,24 @@ using CallFn = Result<Json> (*)(Services& services, const Json& args);  // answe
 using WaitFn = Co<Result<Json>> (*)(Services& services, Json args);     // waits; never journaled
 using VerbFn = Co<Result<Json>> (*)(Services& services, Json args, StepContext context);  // a step
 
+// Runs in the transaction of the step's intent: see StepCall::with_intent.
+using IntentFn = Status (*)(Services& services, const Json& args, Txn& txn,
+                            const StepContext& context);
+
 struct NativeFunction {
   NativeFunction(std::string_view function_name, CallFn fn) : name(function_name), call(fn) {}
   NativeFunction(std::string_view function_name, WaitFn fn) : name(function_name), wait(fn) {}
   NativeFunction(std::string_view function_name, StepClass step_class, VerbFn fn)
       : name(function_name), cls(step_class), verb(fn) {}
+  NativeFunction(std::string_view function_name, StepClass step_class, VerbFn fn, IntentFn before)
+      : name(function_name), cls(step_class), verb(fn), intent(before) {}
 
   std::string_view name;
   CallFn call = nullptr;
   WaitFn wait = nullptr;
   StepClass cls = StepClass::derived;
   VerbFn verb = nullptr;
+  IntentFn intent = nullptr;
 };
 
 struct NativeModule {
@@ -43,6 +51,9 @@ const Json& arg(const Json& args, size_t index);
 // Typed reads with an error that names the argument: "native.fs.read: argument 1: expected string, got number".
 Result<std::string> string_arg(const Json& args, size_t index, std::string_view what);
 Result<double> number_arg(const Json& args, size_t index, std::string_view what);
+Result<int64_t> integer_arg(const Json& args, size_t index, std::string_view what);
+// A list of strings; a missing argument is an empty one.
+Result<std::vector<std::string>> texts_arg(const Json& args, size_t index, std::string_view what);
 
 // One function for each module, in native/<module>.cc; native/all.cc lists them.
 NativeModule store_module();

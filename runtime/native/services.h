@@ -16,6 +16,7 @@ class Store;      // store/store.h: the SQLite store
 class OwnedRun;   // durable/owned_run.h: lock, epoch, steps, requests of the run this process owns
 class Providers;  // provider/providers.h: by name
 class Instances;  // durable/instances.h: rent, link, commands, by tag
+class Signals;    // native/signals.h: SIGINT and its like
 
 struct Folders {  // XDG, resolved once; see docs/design/state.md
   std::string config, state, cache, executable, agent, share;
@@ -37,6 +38,9 @@ struct Services {
   Result<Store*> store();
   Result<Providers*> providers();
   Result<Instances*> instances();
+  Signals& signals();
+  // The id of this state folder; empty when the store cannot be opened.
+  std::string install();
 
   Loop& loop;
   Folders folders;
@@ -44,12 +48,15 @@ struct Services {
   // that `fn` delivers (by ending the Co of a step) counts at once: the next `fn` waits for it.
   std::function<void(std::function<void()>)> when_quiet;
   std::function<Caller()> caller;
-  std::unique_ptr<OwnedRun> owned;  // null while this process owns no run
 
  private:
   std::unique_ptr<Store> store_;
   std::unique_ptr<Providers> providers_;
   std::unique_ptr<Instances> instances_;
+  std::unique_ptr<Signals> signals_;
+
+ public:
+  std::unique_ptr<OwnedRun> owned;  // null while this process owns no run; ends before the store
 };
 
 }  // namespace choline

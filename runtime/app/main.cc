@@ -1,0 +1,79 @@
+// choline: the loop, the services and the Lua that decides. Everything a user sees is in stdlib/.
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/options.h"
+#include "base/secret.h"
+#include "loop/epoll_loop.h"
+#include "lua/host.h"
+#include "native/module.h"
+#include "native/services.h"
+
+namespace choline {
+
+namespace {
+
+constexpr int kOurFault = 70;  // EX_SOFTWARE
+
+void say(const std::string& text) {
+  std::string safe = Redactor::process().redact(text);
+  std::fwrite(safe.data(), 1, safe.size(), stderr);
+}
+
+int exit_code(const Outcome& outcome) {
+  if (outcome.ok && outcome.value.is_number_integer()) return outcome.value.get<int>();
+  if (outcome.ok) return 0;
+  if (!outcome.kind.empty()) {  // main.lua answers failures; one that gets here was raised in there
+    say("choline: " + outcome.message + "\n");
+    return 1;
+  }
+  say("choline: " + outcome.message + "\n");
+  if (!outcome.traceback.empty()) say(outcome.traceback + "\n");
+  say("choline: this is a fault of choline; please report it with the lines above\n");
+  return kOurFault;
+}
+
+int run(const std::vector<std::string>& argv) {
+  EpollLoop loop;
+  Services services(loop, find_folders());
+  Host host(loop, HostOptions::from_environment());
+  host.version = CHOLINE_VERSION;
+  host.find_source = stdlib_source;
+  host.modules = stdlib_modules();
+  add_native_modules(host, services);
+  std::optional<Outcome> outcome;
+  host.start(argv, [&](Outcome ended) {
+    outcome = std::move(ended);
+    loop.stop();
+  });
+  loop.run();
+  if (!outcome) {
+    say("choline: every task waits for another one; this is a fault of choline\n");
+    return kOurFault;
+  }
+  return exit_code(*outcome);
+}
+
+}  // namespace
+
+}  // namespace choline
+
+int main(int argc, char** argv) {
+  // Before anything else, because people and scripts ask often.
+  if (argc == 2 && std::strcmp(argv[1], "--version") == 0) {
+    return std::puts("choline " CHOLINE_VERSION) < 0 || std::fflush(stdout) != 0 ? 1 : 0;
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    return choline::run(std::vector<std::string>(argv + 1, argv + argc));
+  } catch (const std::exception& fault) {
+    choline::say(std::string("choline: ") + fault.what() + "\ncholine: this is a fault of choline\n");
+    return choline::kOurFault;
+  }
+}

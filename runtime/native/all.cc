@@ -1,0 +1,113 @@
+// Where the border and the modules meet: each native function becomes a binding, and each verb a
+// step while this process owns a run.
+#include "durable/owned_run.h"
+#include "lua/host.h"
+#include "native/module.h"
+#include "native/services.h"
+#include "store/store.h"
+
+namespace choline {
+
+namespace {
+
+// The user's name for a step: the second argument of sleep, else the field `label` of an argument.
+std::string label_of(std::string_view verb, const Json& args) {
+  if (verb == "wait.sleep" && arg(args, 1).is_string()) return args[1].get<std::string>();
+  for (const Json& value : args) {
+    if (!value.is_object()) continue;
+    auto label = value.find("label");
+    if (label != value.end() && label->is_string()) return label->get<std::string>();
+  }
+  return {};
+}
+
+struct Verb {
+  NativeFunction function;
+  std::string name;  // "instance.create"
+};
+
+Co<Result<Json>> failed(Error error) { co_return error; }
+
+Co<Result<Json>> start_verb(Services& services, const Verb& verb, Json args) {
+  Caller caller = services.caller();
+  VerbFn effect = verb.function.verb;
+  bool journaled = services.owned && !caller.outside;
+  // A plain wait needs no store.
+  if (!journaled && verb.function.cls == StepClass::wait && !verb.function.intent) {
+    return effect(services, std::move(args), StepContext{});
+  }
+  StepCall call;
+  call.task = caller.task;
+  call.label = label_of(verb.name, args);
+  call.verb = verb.name;
+  call.cls = verb.function.cls;
+  call.args = args;
+  if (IntentFn intent = verb.function.intent) {
+    call.with_intent = [&services, intent, args](Txn& txn, const StepContext& context) {
+      return intent(services, args, txn, context);
+    };
+  }
+  Live live = [&services, effect, args](StepContext context) {
+    return effect(services, args, std::move(context));
+  };
+  if (journaled) return services.owned->steps().run(std::move(call), std::move(live));
+  Result<Store*> store = services.store();
+  if (!store) return failed(store.error());
+  return run_unjournaled(**store, std::move(call), std::move(live));
+}
+
+Binding bind(Services& services, const NativeModule& module, const NativeFunction& function) {
+  Binding binding;
+  binding.name = std::string(function.name);
+  Services* all = &services;
+  if (function.call) {
+    binding.call = [all, call = function.call](const Json& args) { return call(*all, args); };
+    binding.keep_nulls = module.name == "json";
+  } else if (function.wait) {
+    binding.wait = [all, wait = function.wait](Json args) { return wait(*all, std::move(args)); };
+  } else {
+    Verb verb{function, std::string(module.name) + "." + std::string(function.name)};
+    binding.wait = [all, verb = std::move(verb)](Json args) {
+      return start_verb(*all, verb, std::move(args));
+    };
+  }
+  return binding;
+}
+
+}  // namespace
+
+void add_native_modules(Host& host, Services& services) {
+  services.when_quiet = [&host](std::function<void()> fn) { host.when_quiet(std::move(fn)); };
+  services.caller = [&host] {
+    Task* task = host.current();
+    return task ? Caller{task->path, task->outside} : Caller{"", true};
+  };
+  host.run_seed = [&services]() -> std::optional<uint64_t> {
+    if (!services.owned) return std::nullopt;
+    return static_cast<uint64_t>(services.owned->row().seed);
+  };
+  for (const NativeModule& module :
+       {fs_module(), sys_module(), json_module(), clock_module(), wait_module(), text_module(),
+#if __has_include("native/store.cc")
+        store_module(),
+#endif
+#if __has_include("native/run.cc")
+        run_module(),
+#endif
+#if __has_include("native/provider.cc")
+        provider_module(),
+#endif
+#if __has_include("native/instance.cc")
+        instance_module(),
+#endif
+#if __has_include("native/transfer.cc")
+        transfer_module(),
+#endif
+       }) {
+    for (const NativeFunction& function : module.functions) {
+      host.add(module.name, bind(services, module, function));
+    }
+  }
+}
+
+}  // namespace choline

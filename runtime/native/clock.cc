@@ -1,0 +1,90 @@
+// native.clock and native.wait: time as the run sees it, and time as it is.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "base/time.h"
+#include "durable/owned_run.h"
+#include "loop/await.h"
+#include "native/module.h"
+#include "native/services.h"
+
+namespace choline {
+
+namespace {
+
+Result<Json> now(Services& services, const Json&) {
+  if (services.owned && !services.caller().outside) return Json(services.owned->steps().now());
+  return Json(services.loop.wall());
+}
+
+Result<Json> wall(Services& services, const Json&) { return Json(services.loop.wall()); }
+Result<Json> ticks(Services& services, const Json&) { return Json(services.loop.ticks()); }
+
+Result<std::string> zone_arg(const Json& args, size_t index, std::string_view what) {
+  if (arg(args, index).is_null()) return std::string();
+  return string_arg(args, index, what);
+}
+
+Result<Json> format(Services&, const Json& args) {
+  Result<double> time = number_arg(args, 0, "clock.format");
+  if (!time) return time.error();
+  Result<std::string> zone = zone_arg(args, 1, "clock.format");
+  if (!zone) return zone.error();
+  Result<LocalTime> local = to_local(*time, *zone);
+  if (!local) return local.error();
+  std::array<char, 64> text;
+  std::snprintf(text.data(), text.size(), "%04d-%02d-%02d %02d:%02d:%02d ", local->year,
+                local->month, local->day, local->hour, local->minute,
+                static_cast<int>(local->second));
+  return Json(text.data() + local->abbreviation);
+}
+
+Result<Json> rfc3339(Services&, const Json& args) {
+  Result<double> time = number_arg(args, 0, "clock.rfc3339");
+  if (!time) return time.error();
+  return Json(to_rfc3339(*time));
+}
+
+Result<Json> zone(Services&, const Json&) {
+  Result<std::string> name = local_zone();
+  if (!name) return name.error();
+  return Json(std::move(*name));
+}
+
+// Timers count through a suspend but know nothing of a clock that is set: look again now and then.
+constexpr double kLongestNap = 30;
+
+Co<Result<Json>> sleep(Services& services, Json args, StepContext context) {
+  Result<double> seconds = number_arg(args, 0, "wait.sleep");
+  if (!seconds) co_return seconds.error();
+  double from = context.run.empty() ? services.loop.wall() : context.intended_at;
+  double due = from + *seconds;
+  Loop& loop = services.loop;
+  // Whoever waits outside a run measures a span, not an instant.
+  if (context.run.empty()) {
+    co_await Sleep(loop, *seconds);
+    co_return Json();
+  }
+  while (loop.wall() < due) {
+    double nap = std::min(due - loop.wall(), kLongestNap);
+    co_await Sleep(loop, nap);
+  }
+  co_return Json();
+}
+
+}  // namespace
+
+NativeModule clock_module() {
+  return {"clock",
+          {{"now", now},
+           {"wall", wall},
+           {"ticks", ticks},
+           {"format", format},
+           {"rfc3339", rfc3339},
+           {"zone", zone}}};
+}
+
+NativeModule wait_module() { return {"wait", {{"sleep", StepClass::wait, sleep}}}; }
+
+}  // namespace choline
