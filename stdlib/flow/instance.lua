@@ -37,7 +37,7 @@ function M.new(ctx)
   for _, declaration in ipairs(ctx.program.instances) do
     pool.entries[declaration.name] = {
       name = declaration.name, fields = declaration.fields, where = declaration.where,
-      users = 0, avoid = {}, renting = {}, keep = declaration.fields.keep == true,
+      users = 0, resting = 0, avoid = {}, renting = {}, keep = declaration.fields.keep == true,
     }
   end
   return pool
@@ -295,12 +295,21 @@ function Pool:retire(live, why)
   live.retired = live.retired or why
 end
 
+--- Ends the shared instance when all tasks that will use it are paused.
+local function end_unused(self, entry)
+  if entry.resting == 0 or entry.users > entry.resting then return end
+  local live <const> = entry.renting.live and entry.renting.live.value
+  if not live or live.holders > 0 then return end
+  forget(entry, live)
+  self:release(live, "paused")
+end
+
 --- The last task that uses `name` releases its instance, or leaves it when it was declared so.
 ---@async
 function Pool:leave(name, cancelled)
   local entry <const> = self:entry(name)
   entry.users = entry.users - 1
-  if entry.users > 0 then return end
+  if entry.users > 0 then return end_unused(self, entry) end
   local live <const> = entry.renting.live and entry.renting.live.value
   if not live then return end
   forget(entry, live)
@@ -315,14 +324,17 @@ function Pool:leave(name, cancelled)
   self:release(live, "no task needs it")
 end
 
---- Ends the shared instance of `name` when nobody uses it now; for a pause.
+--- A paused task does not use its instance until `wake`.
 ---@async
 function Pool:rest(name)
   local entry <const> = self:entry(name)
-  local live <const> = entry.renting.live and entry.renting.live.value
-  if not live or live.holders > 0 then return end
-  forget(entry, live)
-  self:release(live, "paused")
+  entry.resting = entry.resting + 1
+  end_unused(self, entry)
+end
+
+function Pool:wake(name)
+  local entry <const> = self:entry(name)
+  entry.resting = entry.resting - 1
 end
 
 --- Ends all that is left, but what is kept.

@@ -85,6 +85,7 @@ local function park(self)
   self.ctx:show_task(name, { state = "paused", attempt = #self.history, since = native.clock.now() })
   self.ctx.pool:rest(self.declaration.fields.on)
   self.ctx.pause:park(self.ctx.events, name, #self.history)
+  self.ctx.pool:wake(self.declaration.fields.on)
 end
 
 local function record(self, happened, started, live)

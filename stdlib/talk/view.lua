@@ -83,7 +83,7 @@ local function tasks(out, snapshot, style, wide)
   for _, each in ipairs(shown(snapshot, "task/")) do
     local task <const> = each.value
     local attempt <const> = (task.attempt or 1) > 1 and ("try %d"):format(task.attempt) or ""
-    local since <const> = task.since and not over[task.state] and duration.short(snapshot.now - task.since) or ""
+    local since <const> = task.since and not task.next_at and not over[task.state] and duration.short(snapshot.now - task.since) or ""
     rows[#rows + 1] = { each.name, task.state, attempt, since, task_words(snapshot, task) }
   end
   if #rows == 0 then return end
@@ -150,7 +150,7 @@ end
 
 local function log(out, snapshot, style, wide)
   if not snapshot.log or #snapshot.log.lines == 0 then return end
-  title(out, style, ("log of %s, attempt %d"):format(snapshot.log.task, snapshot.log.attempt))
+  title(out, style, columns.cut(("log of %s, attempt %d"):format(snapshot.log.task, snapshot.log.attempt), wide))
   for _, line in ipairs(snapshot.log.lines) do out[#out + 1] = "  " .. style.dim(columns.cut(line, wide - 2)) end
 end
 
