@@ -36,7 +36,8 @@ Status write_all(int fd, std::string_view bytes) {
 }
 
 Status write_file(const std::string& path, std::string_view bytes) {
-  std::string aside = path + ".tmp";
+  // Two agents may write one file at a time.
+  std::string aside = path + "." + std::to_string(::getpid()) + ".tmp";
   UniqueFd fd(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!fd) return errno_error("create '" + aside + "'", errno);
   Status wrote = write_all(fd.get(), bytes);
