@@ -27,11 +27,9 @@ function M.place(problem)
   return problem.column and ("%s:%d"):format(place, problem.column) or place
 end
 
-local function under(line, problem)
-  local before <const> = line:sub(1, problem.column - 1)
-  local marked <const> = line:sub(problem.column, problem.column + problem.length - 1)
-  -- Tabs stay tabs, so that the caret stands below its text whatever a tab's width is.
-  return (before:gsub("[^\t]", function() return " " end):sub(1, -1)), math.max(1, text.width(marked))
+--- What stands before the caret: a blank for each character; tabs stay, whatever their width is.
+local function blank(before)
+  return (before:gsub("[^\t\128-\191]", " "):gsub("[\128-\191]", ""))
 end
 
 --- A problem with its line and a caret.
@@ -47,12 +45,10 @@ function M.render(program, problem, options)
     local number <const> = ("%5d"):format(problem.line)
     lines[#lines + 1] = ("%s | %s"):format(number, line)
     if problem.column and problem.column <= #line + 1 then
-      local prefix <const>, length <const> = under(line, { column = problem.column,
-        length = problem.length or 1 })
-      local width <const> = text.width(line:sub(1, problem.column - 1))
-      local spaces <const> = prefix:find("\t") and prefix or (" "):rep(width)
-      lines[#lines + 1] = ("%s | %s%s"):format((" "):rep(#number), spaces,
-        paint(color, "31;1", "^" .. ("~"):rep(length - 1)))
+      local marked <const> = line:sub(problem.column, problem.column + (problem.length or 1) - 1)
+      local caret <const> = "^" .. ("~"):rep(text.width(marked) - 1)
+      lines[#lines + 1] = ("%s | %s%s"):format((" "):rep(#number),
+        blank(line:sub(1, problem.column - 1)), paint(color, "31;1", caret))
     end
   end
   if problem.hint then lines[#lines + 1] = "      " .. problem.hint end

@@ -37,7 +37,8 @@ local long_operators <const> = { ["..."] = true, [".."] = true, ["=="] = true, [
 
 local function operator_length(text, position)
   for length = 3, 2, -1 do
-    if long_operators[text:sub(position, position + length - 1)] then return length end
+    local operator <const> = text:sub(position, position + length - 1)
+    if #operator == length and long_operators[operator] then return length end
   end
   return 1
 end

@@ -10,30 +10,35 @@ local M = {}
 
 local name_pattern <const> = "^{([%a_][%w_-]*)}"
 
---- Calls for each part of the template in order: `on_text(part)` and `on_name(name)`.
+--- Calls for each part of the template in order: `on_text(part)` and `on_name(name)`. Text comes in
+--- one piece between names, so that what follows the shell's quotes sees `$(` whole.
 local function scan(template, on_text, on_name)
-  local position = 1
+  local position, pieces = 1, {}
+  local function flush()
+    if #pieces > 0 then on_text(table.concat(pieces)) end
+    pieces = {}
+  end
   while position <= #template do
     local start <const> = template:find("[{$]", position)
     if not start then break end
-    if start > position then on_text(template:sub(position, start - 1)) end
+    pieces[#pieces + 1] = template:sub(position, start - 1)
     local name <const> = template:match(name_pattern, start)
     local literal <const> = template:match("^{({[%a_][%w_-]*})}", start)
     if literal then
-      on_text(literal)
+      pieces[#pieces + 1] = literal
       position = start + #literal + 2
     elseif name then
+      flush()
       on_name(name)
       position = start + #name + 2
-    elseif template:sub(start, start + 1) == "${" then
-      on_text("${")
-      position = start + 2
     else
-      on_text(template:sub(start, start))
-      position = start + 1
+      local length <const> = template:sub(start, start + 1) == "${" and 2 or 1
+      pieces[#pieces + 1] = template:sub(start, start + length - 1)
+      position = start + length
     end
   end
-  if position <= #template then on_text(template:sub(position)) end
+  pieces[#pieces + 1] = template:sub(position)
+  flush()
 end
 
 --- Iterates over the names that a template asks for, in order, each once.

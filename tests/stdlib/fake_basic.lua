@@ -331,13 +331,18 @@ local function add_clock(native)
   }
 end
 
+-- Outside of any task nothing can wait, so that there is nothing to forbid.
+local function add_task(native)
+  native.task = { forbid_waiting = function(_, fn, ...) return fn(...) end }
+end
+
 --- Fills `native` with what is missing, and gives it back.
 function M.fill(native)
   native.version = native.version or "0.1.0"
   native.failure_meta = native.failure_meta or {}
   native.null = native.null or setmetatable({}, { __tostring = function() return "null" end })
   local parts <const> = { { "fs", add_fs }, { "sys", add_sys }, { "json", add_json },
-    { "text", add_text }, { "chunk", add_chunk }, { "clock", add_clock } }
+    { "text", add_text }, { "chunk", add_chunk }, { "clock", add_clock }, { "task", add_task } }
   for _, part in ipairs(parts) do
     if not native[part[1]] then part[2](native) end
   end

@@ -6,10 +6,7 @@ package.path = table.concat({ root .. "/stdlib/?.lua", root .. "/tests/stdlib/?.
 package.cpath = ""
 
 -- The real stdlib answers `require "native"` with the table that C++ made; tests put a fake there.
-package.preload.native = function()
-  local path <const> = package.searchpath("fake_native", package.path)
-  return require("fake_basic").fill(path and require "fake_native" or {})
-end
+package.preload.native = function() return require("fake_basic").fill {} end
 local harness <const> = require "harness"
 
 local function test_files()
