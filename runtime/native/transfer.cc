@@ -9,13 +9,13 @@
 #include "durable/owned_run.h"
 #include "native/module.h"
 #include "native/services.h"
+#include "transfer/agent_channel.h"
 #include "transfer/sync.h"
 
 namespace choline {
 namespace {
 
 constexpr double kShowEvery = 0.25;  // seconds
-constexpr uint32_t kWindow = uint32_t{4} << 20;
 
 Json field(const Json& fields, const char* key) {
   return fields.is_object() && fields.contains(key) ? fields[key] : Json(nullptr);
@@ -26,41 +26,9 @@ std::string text_field(const Json& fields, const char* key) {
   return value.is_string() ? value.get<std::string>() : std::string();
 }
 
-// The agent's files service as a transfer sees it.
-class AgentFiles : public Channel {
- public:
-  AgentFiles(Instances::Client agent, std::unique_ptr<AgentChannel> channel)
-      : agent_(std::move(agent)), channel_(std::move(channel)) {}
-
-  Co<Result<std::string>> read(size_t most) override {
-    while (at_ == chunk_.size() && !ended_) {
-      Result<std::optional<AgentChannel::Chunk>> got = co_await channel_->read();
-      if (!got) co_return got.error();
-      at_ = 0;
-      chunk_.clear();
-      ended_ = !*got;
-      if (*got && (*got)->stream == 1) chunk_ = std::move((*got)->bytes);
-    }
-    std::string part = chunk_.substr(at_, most);
-    at_ += part.size();
-    co_return part;
-  }
-
-  Co<Status> write(std::string bytes) override {
-    Status written = co_await channel_->write(std::move(bytes));
-    co_return written;
-  }
-
- private:
-  Instances::Client agent_;  // keeps the link open while the transfer goes on
-  std::unique_ptr<AgentChannel> channel_;
-  std::string chunk_;
-  size_t at_ = 0;
-  bool ended_ = false;
-};
-
 struct Opened {
   std::string path;
+  Instances::Client agent;           // keeps the link open while the transfer goes on
   std::unique_ptr<Channel> channel;  // null: here
 };
 
@@ -75,10 +43,10 @@ Co<Result<Opened>> open_side(Services& services, Json side) {
   Result<Instances::Client> agent = co_await (*instances)->reach(tag);
   if (!agent) co_return agent.error();
   opened.path = (*instances)->true_path(tag, opened.path);
-  Json arguments = Json::object();
-  Result<std::unique_ptr<AgentChannel>> channel = (*agent)->open_channel("files", arguments, kWindow);
+  Result<std::unique_ptr<Channel>> channel = open_transfer_channel(**agent);
   if (!channel) co_return channel.error();
-  opened.channel = std::make_unique<AgentFiles>(*agent, std::move(*channel));
+  opened.channel = std::move(*channel);
+  opened.agent = std::move(*agent);
   co_return opened;
 }
 
