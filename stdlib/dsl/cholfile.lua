@@ -244,7 +244,7 @@ function M.load(options)
   program.name = program_name(program.path, program.folder)
   local reading <const> = setmetatable({
     program = program, loading = true, lenient = options.lenient or false, given = options.params or {},
-    stored = options.stored and files.stored(options.stored), by_path = {}, told = {}, pending = {},
+    stored = options.stored and files.stored(options.stored), by_path = {}, by_name = {}, told = {}, pending = {},
     modules = {}, stack = {}, raised_at = {},
     context = { types = types.types, declared = setmetatable({}, { __mode = "k" }), providers = {},
       policies = {}, secrets = {} },

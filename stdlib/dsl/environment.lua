@@ -1,7 +1,7 @@
 -- What a cholfile sees: the sandbox's safe library and the words, made from dsl/words.lua. Words that
 -- declare write into the reading's program; words that act ask the program's engine.
 
-local call <const> = require "policy.call"
+local actions <const> = require "dsl.actions"
 local check <const> = require "core.check"
 local duration <const> = require "core.duration"
 local failure <const> = require "core.failure"
@@ -51,52 +51,18 @@ local function not_yet(reading, word)
   end
 end
 
---- The engine, for words that act; nil after a problem was told because there is none while loading.
-local function engine_for(reading, verb)
-  call.forbid(verb)
-  if reading.program.engine then return reading.program.engine end
-  local message <const> = ("%s waits, and the top level of a cholfile may not wait: it only declares; "
-    .. "call it in a pipeline or in a task's function"):format(verb)
-  if not reading.loading then failure.raise("invalid", "%s", message) end
-  local where <const> = reading.here()
-  where.name_here = verb:match("[%w_]+$")
-  reading:problem(where, message)
-  return nil
-end
-
 -- Declarations -------------------------------------------------------------------------------------
 
 local lists <const> = { instance = "instances", sync = "syncs", task = "tasks", param = "params",
   secret = "secrets" }
 
-local function check_name(reading, where, name)
-  local what <const> = where.word
-  if check.is_unknown(name) then return false end
-  if type(name) ~= "string" then
-    reading:problem(where, ('expected a name after %s, as in %s "name", got %s')
-      :format(what, what, text.show(name)))
-    return false
-  end
-  local pattern <const> = (what == "param" or what == "secret") and "^[%a_][%w_]*$" or "^[%a_][%w_-]*$"
-  if not name:find(pattern) then
-    reading:problem(where, ('%s is no name for %s: letters, digits%s and _, not beginning with a digit')
-      :format(text.show(name), what == "instance" and "an instance" or "a " .. what,
-        pattern:find("-]", 1, true) and ", -" or ""))
-    return false
-  end
-  return true
-end
-
 local function check_new(reading, where, name)
-  for _, other in ipairs(reading.program[lists[where.word]]) do
-    if other.name == name then
-      reading:problem({ file = where.file, line = where.line, word = where.word, name = name, at = "name" },
-        ('%s "%s" is declared twice; the first is at %s:%d'):format(where.word, name, other.where.file,
-          other.where.line))
-      return false
-    end
-  end
-  return true
+  local other <const> = reading.by_name[where.word .. " " .. name]
+  if not other then return true end
+  reading:problem({ file = where.file, line = where.line, word = where.word, name = name, at = "name" },
+    ('%s "%s" is declared twice; the first is at %s:%d'):format(where.word, name, other.where.file,
+      other.where.line))
+  return false
 end
 
 local finish <const> = {}
@@ -198,7 +164,7 @@ end
 local function instance_methods(reading, word, declaration)
   local methods <const> = {}
   function methods.acquire(_, overrides)
-    local engine <const> = engine_for(reading, declaration.name .. ":acquire")
+    local engine <const> = actions.engine(reading, declaration.name .. ":acquire")
     if not engine then return unknown end
     local what <const> = declaration.name .. ":acquire"
     local typed <const> = check.options(what, word.fields, overrides, reading.context)
@@ -231,7 +197,7 @@ local function named(reading, word)
       failure.raise("invalid", "%s declares, and what a run is made of is declared before it begins: at the top level",
         word.name)
     end
-    if not check_name(reading, where, name) then return unknown end
+    if not actions.check_name(reading, where, name) then return unknown end
     if not check_new(reading, where, name) then return unknown end
     local declaration <const> = { word = word.name, name = name, fields = {},
       where = { file = where.file, line = where.line } }
@@ -239,6 +205,7 @@ local function named(reading, word)
     local object <const> = setmetatable({}, object_meta(reading, word, declaration, methods))
     reading.context.declared[object] = declaration
     table.insert(reading.program[lists[word.name]], declaration)
+    reading.by_name[word.name .. " " .. name] = declaration
     table.insert(reading.pending, { word = word, object = object, declaration = declaration })
     if given ~= nil then return declare(reading, word, object, declaration, given) end
     return object
@@ -303,35 +270,6 @@ local function secret_reference(reading)
   end
 end
 
--- Other words ----------------------------------------------------------------------------------------
-
-local special <const> = {}
-
-local function value_word(reading, word, use)
-  return function(value)
-    local where <const> = reading.here()
-    where.word = word.name
-    local typed
-    if value == nil and not word.value.required then return use(nil, where) end
-    typed = check.value(word.value, value, function(_, message)
-      if not reading.loading then failure.raise("invalid", "%s: %s", word.name, message) end
-      reading:problem(where, ("%s: %s"):format(word.name, message))
-    end, {}, reading.context)
-    if typed == nil then return unknown end
-    return use(typed, where)
-  end
-end
-
-function special.budget(reading, word)
-  return value_word(reading, word, function(amount, where)
-    if reading.program.budget then
-      reading:problem(where, "the budget is declared twice")
-    end
-    reading.program.budget = amount
-    return unknown
-  end)
-end
-
 local function policy_table(reading, word)
   return function(given)
     local where <const> = reading.here()
@@ -354,180 +292,6 @@ local function policy_table(reading, word)
   end
 end
 
-function special.deadline(reading, word)
-  return value_word(reading, word, function(seconds)
-    local policy <const> = { kind = "deadline", seconds = seconds }
-    reading.context.policies[policy] = true
-    return policy
-  end)
-end
-
-special.on = function(reading)
-  return function(event, fn)
-    local where <const> = reading.here()
-    where.word = "on"
-    local function handle(body)
-      local names <const> = require("flow.events").names()
-      if check.is_unknown(event) or check.is_unknown(body) then return unknown end
-      if not list.contains(names, event) then
-        reading:problem({ file = where.file, line = where.line, word = "on",
-          text_here = type(event) == "string" and event or nil },
-          ("unknown event %s%s"):format(text.show(event), text.nearest(event, names)
-            and text.did_you_mean(event, names) or "; see `choline explain on`"))
-      elseif type(body) ~= "function" then
-        reading:problem(where, ('on("%s", …) expects a function(event), got %s'):format(event, text.show(body)))
-      else
-        table.insert(reading.program.handlers, { event = event, call = body,
-          where = { file = where.file, line = where.line } })
-      end
-      return unknown
-    end
-    if fn == nil then return handle end
-    return handle(fn)
-  end
-end
-
-special.pipeline = function(reading, word)
-  return function(name, body)
-    local where <const> = reading.here()
-    where.word = word.name
-    if not check_name(reading, where, name) then return unknown end
-    for _, other in ipairs(reading.program.pipelines) do
-      if other.name == name then
-        where.at, where.name = "name", name
-        reading:problem(where, ('pipeline "%s" is declared twice; the first is at %s:%d'):format(name,
-          other.where.file, other.where.line))
-        return unknown
-      end
-    end
-    local pipeline <const> = { name = name, where = { file = where.file, line = where.line } }
-    table.insert(reading.program.pipelines, pipeline)
-    local function set(fn)
-      if type(fn) ~= "function" and not check.is_unknown(fn) then
-        reading:problem(where, ('pipeline "%s" expects a function, as in pipeline "%s" (function() … end), got %s')
-          :format(name, name, text.show(fn)))
-      end
-      pipeline.body = fn
-      return unknown
-    end
-    if body ~= nil then return set(body) end
-    return set
-  end
-end
-
-special.parallel = function(reading)
-  return function(axes, fn)
-    local engine <const> = engine_for(reading, "parallel")
-    if not engine then return unknown end
-    if type(axes) ~= "table" then
-      failure.raise("invalid", "parallel expects a table of lists such as { lr = { 1e-3, 3e-4 } }, got %s",
-        text.show(axes))
-    end
-    for name, values in list.sorted(axes) do
-      if type(name) ~= "string" or type(values) ~= "table" or #values == 0 then
-        failure.raise("invalid", "parallel: expected a list of values for %s, got %s", text.show(name),
-          text.show(values))
-      end
-    end
-    local function run(body)
-      if type(body) ~= "function" then
-        failure.raise("invalid", "parallel expects a function(point) after its table, got %s", text.show(body))
-      end
-      return engine.parallel(axes, body)
-    end
-    if fn ~= nil then return run(fn) end
-    return run
-  end
-end
-
-special.fail = function()
-  return function(format, ...)
-    local function raise(...)
-      -- Expects a format that does not fit its arguments.
-      local ok <const>, message <const> = pcall(string.format, tostring(format), ...)
-      local raised <const> = failure.new("crashed", ok and message or tostring(format))
-      local file <const>, line <const> = native.chunk.where(0)
-      raised.where = ("%s:%d"):format(file, line)
-      error(raised, 0)
-    end
-    if select("#", ...) == 0 and type(format) == "string" and format:gsub("%%%%", ""):find("%%") then
-      return raise
-    end
-    raise(...)
-  end
-end
-
-local result_meta <const> = { __tostring = function(result)
-  if type(result.point) ~= "table" then return tostring(result.value) end
-  local parts <const> = {}
-  for key, value in list.sorted(result.point) do
-    parts[#parts + 1] = ("%s=%s"):format(tostring(key), tostring(value))
-  end
-  return table.concat(parts, " ")
-end }
-
-special.best = function()
-  return function(results, goal)
-    if type(results) ~= "table" or #results == 0 then
-      failure.raise("invalid", "best expects the results of a parallel, got %s", text.show(results))
-    elseif goal ~= nil and goal ~= "max" and goal ~= "min" then
-      failure.raise("invalid", 'best: expected "max" or "min", got %s', text.show(goal))
-    end
-    local chosen
-    for index, result in ipairs(results) do
-      if type(result) ~= "table" or type(result.value) ~= "number" then
-        failure.raise("invalid", "best compares numbers; result %d is %s", index,
-          text.show(type(result) == "table" and result.value or result))
-      end
-      local better <const> = not chosen or (goal == "min" and result.value < chosen.value)
-        or (goal ~= "min" and result.value > chosen.value)
-      if better then chosen = result end
-    end
-    return getmetatable(chosen) and chosen or setmetatable(chosen, result_meta)
-  end
-end
-
-special.log = function(reading)
-  local function writer(level)
-    return function(format, ...)
-      local message = tostring(format)
-      for index = 1, reading.loading and select("#", ...) or 0 do
-        if check.is_unknown((select(index, ...))) then return end
-      end
-      if select("#", ...) > 0 then
-        -- Expects a format that does not fit its arguments.
-        local ok <const>, formatted <const> = pcall(string.format, message, ...)
-        if not ok then
-          failure.raise("invalid", "log.%s(%s): %s", level, text.show(format),
-            (tostring(formatted):gsub("^.-:%d+: ", "")))
-        end
-        message = formatted
-      end
-      call.forbid("log." .. level)
-      if reading.program.engine then return reading.program.engine.log(level, message) end
-      local where <const> = reading.here()
-      table.insert(reading.program.messages, { level = level, text = message, where = where })
-    end
-  end
-  return { info = writer "info", warn = writer "warn", error = writer "error" }
-end
-
-special.sleep = function(reading, word)
-  return value_word(reading, word, function(seconds)
-    local engine <const> = engine_for(reading, "sleep")
-    if not engine then return unknown end
-    return engine.sleep(seconds)
-  end)
-end
-
-special.now = function(reading)
-  return function()
-    local engine <const> = engine_for(reading, "now")
-    if not engine then return unknown end
-    return engine.now()
-  end
-end
-
 local function seconds_of(value)
   local seconds <const>, message <const> = duration.parse(value)
   if not seconds then failure.raise("invalid", "%s", message) end
@@ -543,8 +307,8 @@ function M.words(reading)
   for _, word in ipairs(words.list) do
     if word.since == "next" then
       env[word.name] = not_yet(reading, word)
-    elseif special[word.name] then
-      env[word.name] = special[word.name](reading, word)
+    elseif actions.words[word.name] then
+      env[word.name] = actions.words[word.name](reading, word)
     elseif word.name == "param" then
       env.param = readable(reading, word, param_value(reading))
       env.params = env.param

@@ -9,8 +9,14 @@ local words <const> = require "dsl.words"
 
 local M = {}
 
-local function names_of(declarations)
-  return list.map(declarations, function(declaration) return declaration.name end)
+--- The names of declarations in order, and each by its name.
+local function index_of(declarations)
+  local index <const> = { names = {}, by_name = {} }
+  for position, declaration in ipairs(declarations) do
+    index.names[position] = declaration.name
+    index.by_name[declaration.name] = declaration
+  end
+  return index
 end
 
 local function tell(reading, declaration, path, message, prefix)
@@ -21,7 +27,8 @@ local function tell(reading, declaration, path, message, prefix)
     .. message)
 end
 
-local function not_declared(word, name, names)
+local function not_declared(word, name, index)
+  local names <const> = index.names
   local hint = text.did_you_mean(name, names)
   if hint == "" then
     hint = #names == 0 and ('; none is declared, write %s "%s" { … }'):format(word, name)
@@ -30,23 +37,22 @@ local function not_declared(word, name, names)
   return ('no %s is called "%s"%s'):format(word, name, hint)
 end
 
-local function check_place(reading, sync, side)
+local function check_place(reading, index, sync, side)
   local place <const> = sync.fields[side]
   if not place then return end
   if place.scheme ~= "file" then
     tell(reading, sync, { side }, ("places at %s:// are not in this version yet"):format(place.scheme))
     return
   end
-  local names <const> = names_of(reading.program.instances)
-  if place.instance and not list.contains(names, place.instance) then
-    tell(reading, sync, { side }, not_declared("instance", place.instance, names))
+  if place.instance and not index.instances.by_name[place.instance] then
+    tell(reading, sync, { side }, not_declared("instance", place.instance, index.instances))
   end
 end
 
-local function check_sync(reading, sync)
+local function check_sync(reading, index, sync)
   local from <const>, to <const> = sync.fields.from, sync.fields.to
-  check_place(reading, sync, "from")
-  check_place(reading, sync, "to")
+  check_place(reading, index, sync, "from")
+  check_place(reading, index, sync, "to")
   if not from or not to or from.scheme ~= "file" or to.scheme ~= "file" then return end
   local what <const> = ('sync "%s"'):format(sync.name)
   if not from.instance and not to.instance then
@@ -70,40 +76,38 @@ local function check_metrics(reading, task)
   end
 end
 
-local function check_task(reading, task)
-  local fields <const>, program <const> = task.fields, reading.program
-  local instances <const>, tasks <const>, syncs <const> =
-    names_of(program.instances), names_of(program.tasks), names_of(program.syncs)
-  if fields.on and not list.contains(instances, fields.on) then
-    tell(reading, task, { "on" }, not_declared("instance", fields.on, instances))
+local function check_resume(reading, index, task)
+  local resume <const> = task.fields.resume
+  if not resume or not resume.from then return end
+  local sync <const> = index.syncs.by_name[resume.from]
+  if not sync then
+    tell(reading, task, { "resume", "from" }, not_declared("sync", resume.from, index.syncs))
+  elseif sync.fields.direction == "push" then
+    tell(reading, task, { "resume", "from" }, ('sync "%s" leads to the instance; checkpoints are '
+      .. "brought here by one that leads from it"):format(sync.name))
+  elseif sync.fields.checkpoints == nil then
+    sync.fields.checkpoints = true
+  end
+  if type(task.fields.run) == "function" then
+    tell(reading, task, { "resume" },
+      "a task whose run is a function resumes by itself, with context.checkpoint")
+  end
+end
+
+local function check_task(reading, index, task)
+  local fields <const> = task.fields
+  if fields.on and not index.instances.by_name[fields.on] then
+    tell(reading, task, { "on" }, not_declared("instance", fields.on, index.instances))
   end
   local listed <const> = type(task.given) == "table" and type(task.given.after) == "table"
-  for index, name in ipairs(fields.after or {}) do
-    if not list.contains(tasks, name) then
-      tell(reading, task, listed and { "after", index } or { "after" }, not_declared("task", name, tasks))
+  for position, name in ipairs(fields.after or {}) do
+    if not index.tasks.by_name[name] then
+      tell(reading, task, listed and { "after", position } or { "after" },
+        not_declared("task", name, index.tasks))
     end
   end
-  local resume <const> = fields.resume
-  if resume and resume.from then
-    local sync <const> = list.find(program.syncs, function(each) return each.name == resume.from end)
-    if not sync then
-      tell(reading, task, { "resume", "from" }, not_declared("sync", resume.from, syncs))
-    elseif sync.fields.direction == "push" then
-      tell(reading, task, { "resume", "from" }, ('sync "%s" leads to the instance; checkpoints are brought '
-        .. "here by one that leads from it"):format(sync.name))
-    elseif sync.fields.checkpoints == nil then
-      sync.fields.checkpoints = true
-    end
-    if type(fields.run) == "function" then
-      tell(reading, task, { "resume" }, "a task whose run is a function resumes by itself, with context.checkpoint")
-    end
-  end
-  if not fields.dir and fields.on then
-    local sync <const> = list.find(program.syncs, function(each)
-      return each.fields.direction == "push" and each.fields.instance == fields.on
-    end)
-    fields.dir = sync and sync.fields.to and sync.fields.to.path or nil
-  end
+  check_resume(reading, index, task)
+  if not fields.dir and fields.on then fields.dir = index.folders[fields.on] end
   check_metrics(reading, task)
 end
 
@@ -172,26 +176,38 @@ local function check_command_fills(reading, task, path, command, allowed)
   end
 end
 
+--- What a task on `instance` may fill in: the syncs of that instance come before the rest.
+local function allowed_on(reading, instance, in_task)
+  local allowed <const> = list.copy(in_task)
+  for _, sync in ipairs(reading.program.syncs) do
+    if sync.fields.instance == instance then allowed[sync.name] = true end
+  end
+  return allowed
+end
+
+local function check_task_fills(reading, task, allowed)
+  local fields <const> = task.fields
+  allowed.checkpoint = nil
+  check_command_fills(reading, task, { "setup" }, fields.setup, allowed)
+  check_command_fills(reading, task, { "run" }, fields.run, allowed)
+  if fields.dir then check_fills(reading, task, { "dir" }, fields.dir, allowed) end
+  for name, value in list.sorted(fields.env or {}) do
+    if type(value) == "string" then check_fills(reading, task, { "env", name }, value, allowed) end
+  end
+  allowed.checkpoint = true
+  check_command_fills(reading, task, { "resume", "run" }, (fields.resume or {}).run, allowed)
+end
+
 local function check_all_fills(reading)
   local program <const> = reading.program
   local common <const> = { run = true }
   for _, param in ipairs(program.params) do common[param.name] = true end
-  local in_task <const> = list.copy(common)
+  local in_task <const>, on_instance <const> = list.copy(common), {}
   for _, placeholder in ipairs(words.placeholders) do in_task[placeholder.name] = true end
-  in_task.checkpoint = nil
   for _, task in ipairs(program.tasks) do
-    local allowed <const> = list.copy(in_task)
-    for _, sync in ipairs(program.syncs) do
-      if sync.fields.instance == task.fields.on then allowed[sync.name] = true end
-    end
-    check_command_fills(reading, task, { "setup" }, task.fields.setup, allowed)
-    check_command_fills(reading, task, { "run" }, task.fields.run, allowed)
-    if task.fields.dir then check_fills(reading, task, { "dir" }, task.fields.dir, allowed) end
-    for name, value in list.sorted(task.fields.env or {}) do
-      if type(value) == "string" then check_fills(reading, task, { "env", name }, value, allowed) end
-    end
-    allowed.checkpoint = true
-    check_command_fills(reading, task, { "resume", "run" }, (task.fields.resume or {}).run, allowed)
+    local instance <const> = task.fields.on or ""
+    on_instance[instance] = on_instance[instance] or allowed_on(reading, instance, in_task)
+    check_task_fills(reading, task, on_instance[instance])
   end
   for _, sync in ipairs(program.syncs) do
     for _, side in ipairs { "from", "to" } do
@@ -205,11 +221,17 @@ end
 ---@param reading Reading
 function M.check(reading)
   local program <const> = reading.program
+  local index <const> = { instances = index_of(program.instances), tasks = index_of(program.tasks),
+    syncs = index_of(program.syncs), folders = {} }
   for _, sync in ipairs(program.syncs) do
-    if not sync.unknown then check_sync(reading, sync) end
+    if not sync.unknown then check_sync(reading, index, sync) end
+    local instance <const>, to <const> = sync.fields.instance, sync.fields.to
+    if instance and to and sync.fields.direction == "push" then
+      index.folders[instance] = index.folders[instance] or to.path
+    end
   end
   for _, task in ipairs(program.tasks) do
-    if not task.unknown then check_task(reading, task) end
+    if not task.unknown then check_task(reading, index, task) end
   end
   check_cycle(reading)
   check_all_fills(reading)
