@@ -10,27 +10,34 @@ Error lie(std::string text) {
   return Error(ErrorKind::refused, "the peer broke the agent protocol: " + std::move(text));
 }
 
-bool known_type(uint8_t type) { return type >= 1 && type <= 11; }
+bool known_type(uint8_t type) {
+  return type >= 1 && type <= 11;
+}
 
-size_t most_payload(FrameType type) {
+size_t most_payload(WireType type) {
   switch (type) {
-    case FrameType::hello:
-    case FrameType::open:
-    case FrameType::answer:
-    case FrameType::note: return kMaxJson;
-    case FrameType::data:
-    case FrameType::data_err: return kMaxData;
-    case FrameType::credit: return 4;
-    case FrameType::ping:
-    case FrameType::pong: return 16;
-    case FrameType::end:
-    case FrameType::cancel: return 0;
+    case WireType::hello:
+    case WireType::open:
+    case WireType::answer:
+    case WireType::note:
+      return kMaxJson;
+    case WireType::data:
+    case WireType::data_err:
+      return kMaxData;
+    case WireType::credit:
+      return 4;
+    case WireType::ping:
+    case WireType::pong:
+      return 16;
+    case WireType::end:
+    case WireType::cancel:
+      return 0;
   }
   return 0;
 }
 
-bool is_control(FrameType type) {
-  return type == FrameType::hello || type == FrameType::ping || type == FrameType::pong;
+bool is_control(WireType type) {
+  return type == WireType::hello || type == WireType::ping || type == WireType::pong;
 }
 
 Result<Json> parse_object(std::string_view text) {
@@ -54,14 +61,14 @@ uint32_t read_u32(std::string_view bytes) {
   return value;
 }
 
-void append_frame(std::string& out, uint32_t channel, FrameType type, std::string_view payload) {
+void append_frame(std::string& out, uint32_t channel, WireType type, std::string_view payload) {
   append_u32(out, static_cast<uint32_t>(payload.size()));
   append_u32(out, channel);
   out += static_cast<char>(type);
   out += payload;
 }
 
-void FrameReader::feed(std::string_view bytes) {
+void WireReader::feed(std::string_view bytes) {
   if (start_ == buffer_.size()) {
     buffer_.clear();
     start_ = 0;
@@ -72,20 +79,20 @@ void FrameReader::feed(std::string_view bytes) {
   buffer_ += bytes;
 }
 
-Result<bool> FrameReader::next(Frame& frame) {
+Result<bool> WireReader::next(WireFrame& frame) {
   std::string_view rest = std::string_view(buffer_).substr(start_);
   if (rest.size() < kFrameHeader) return false;
   uint32_t length = read_u32(rest);
   auto type = static_cast<uint8_t>(rest[8]);
   if (!known_type(type)) return lie("a frame of unknown type " + std::to_string(type));
-  size_t most = most_payload(static_cast<FrameType>(type));
+  size_t most = most_payload(static_cast<WireType>(type));
   if (length > most) {
     return lie("a frame of type " + std::to_string(type) + " and " + std::to_string(length) +
                " bytes, where at most " + std::to_string(most) + " are allowed");
   }
   if (rest.size() < kFrameHeader + length) return false;
   frame.channel = read_u32(rest.substr(4));
-  frame.type = static_cast<FrameType>(type);
+  frame.type = static_cast<WireType>(type);
   frame.payload = rest.substr(kFrameHeader, length);
   start_ += kFrameHeader + length;
   return true;
@@ -94,7 +101,7 @@ Result<bool> FrameReader::next(Frame& frame) {
 Status Mux::feed(std::string_view bytes) {
   reader_.feed(bytes);
   while (true) {
-    Frame frame;
+    WireFrame frame;
     Result<bool> got = reader_.next(frame);
     if (!got) return got.error();
     if (!*got) return done();
@@ -103,14 +110,14 @@ Status Mux::feed(std::string_view bytes) {
   }
 }
 
-Status Mux::take(const Frame& frame) {
+Status Mux::take(const WireFrame& frame) {
   if (is_control(frame.type) != (frame.channel == 0)) {
     return lie("a frame of type " + std::to_string(static_cast<int>(frame.type)) + " on channel " +
                std::to_string(frame.channel));
   }
-  if (!greeted_ && frame.type != FrameType::hello) return lie("a frame before its hello");
+  if (!greeted_ && frame.type != WireType::hello) return lie("a frame before its hello");
   if (is_control(frame.type)) return take_control(frame);
-  if (frame.type == FrameType::open) return take_open(frame);
+  if (frame.type == WireType::open) return take_open(frame);
 
   auto found = channels_.find(frame.channel);
   if (found == channels_.end()) {
@@ -120,22 +127,25 @@ Status Mux::take(const Frame& frame) {
   }
   Channel& channel = found->second;
   switch (frame.type) {
-    case FrameType::answer: return take_answer(frame);
-    case FrameType::data:
-    case FrameType::data_err: return take_data(frame, channel);
-    case FrameType::credit: return take_credit(frame, channel);
-    case FrameType::note: {
+    case WireType::answer:
+      return take_answer(frame);
+    case WireType::data:
+    case WireType::data_err:
+      return take_data(frame, channel);
+    case WireType::credit:
+      return take_credit(frame, channel);
+    case WireType::note: {
       Result<Json> note = parse_object(frame.payload);
       if (!note) return note.error();
       if (!channel.cancelled) handler_.on_note(frame.channel, std::move(*note));
       return done();
     }
-    case FrameType::end:
+    case WireType::end:
       if (channel.end_seen) return lie("two ends of one stream");
       channel.end_seen = true;
       if (!channel.cancelled) handler_.on_end(frame.channel);
       return done();
-    case FrameType::cancel:
+    case WireType::cancel:
       if (side_ == Side::client) return lie("a cancel from the agent");
       if (!channel.cancelled) {
         channel.cancelled = true;
@@ -144,23 +154,24 @@ Status Mux::take(const Frame& frame) {
         handler_.on_cancel(frame.channel);
       }
       return done();
-    default: return lie("a frame out of place");
+    default:
+      return lie("a frame out of place");
   }
 }
 
-Status Mux::take_control(const Frame& frame) {
-  if (frame.type == FrameType::hello) return take_hello(frame);
-  if (frame.type == FrameType::pong) {
+Status Mux::take_control(const WireFrame& frame) {
+  if (frame.type == WireType::hello) return take_hello(frame);
+  if (frame.type == WireType::pong) {
     handler_.on_pong(frame.payload);
     return done();
   }
   if (pongs_ >= kMaxPingQueue) return lie("pings without end");
   pongs_++;
-  append_frame(control_, 0, FrameType::pong, frame.payload);
+  append_frame(control_, 0, WireType::pong, frame.payload);
   return done();
 }
 
-Status Mux::take_hello(const Frame& frame) {
+Status Mux::take_hello(const WireFrame& frame) {
   if (greeted_) return lie("a second hello");
   Result<Json> hello = parse_object(frame.payload);
   if (!hello) return hello.error();
@@ -180,7 +191,7 @@ Status Mux::take_hello(const Frame& frame) {
   return done();
 }
 
-Status Mux::take_open(const Frame& frame) {
+Status Mux::take_open(const WireFrame& frame) {
   if (side_ == Side::client) return lie("an open from the agent");
   if (frame.channel <= last_id_) return lie("a channel is opened twice");
   if (channels_.size() >= kMaxChannels) return lie("too many open channels");
@@ -192,7 +203,7 @@ Status Mux::take_open(const Frame& frame) {
   return done();
 }
 
-Status Mux::take_answer(const Frame& frame) {
+Status Mux::take_answer(const WireFrame& frame) {
   if (side_ == Side::agent) return lie("an answer from the client");
   Result<Json> answer = parse_object(frame.payload);
   if (!answer) return answer.error();
@@ -202,16 +213,16 @@ Status Mux::take_answer(const Frame& frame) {
   return done();
 }
 
-Status Mux::take_data(const Frame& frame, Channel& channel) {
+Status Mux::take_data(const WireFrame& frame, Channel& channel) {
   if (channel.end_seen) return lie("data after its end");
   if (frame.payload.size() > channel.receive_credit) return lie("more data than it was allowed");
   channel.receive_credit -= frame.payload.size();
   if (channel.cancelled || frame.payload.empty()) return done();
-  handler_.on_data(frame.channel, frame.type == FrameType::data_err ? 2 : 1, frame.payload);
+  handler_.on_data(frame.channel, frame.type == WireType::data_err ? 2 : 1, frame.payload);
   return done();
 }
 
-Status Mux::take_credit(const Frame& frame, Channel& channel) {
+Status Mux::take_credit(const WireFrame& frame, Channel& channel) {
   if (frame.payload.size() != 4) return lie("a credit without its number");
   channel.send_credit += read_u32(frame.payload);
   if (channel.send_credit > kMaxCredit) return lie("more credit than is allowed");
@@ -220,14 +231,14 @@ Status Mux::take_credit(const Frame& frame, Channel& channel) {
 }
 
 void Mux::hello(const Json& hello) {
-  append_frame(control_, 0, FrameType::hello, to_text(hello));
+  append_frame(control_, 0, WireType::hello, to_text(hello));
 }
 
 uint32_t Mux::open(const Json& request, uint32_t window) {
   if (channels_.size() >= kMaxChannels || last_id_ == UINT32_MAX) return 0;
   uint32_t id = ++last_id_;
   channels_.try_emplace(id);
-  append_frame(control_, id, FrameType::open, to_text(request));
+  append_frame(control_, id, WireType::open, to_text(request));
   if (window > kWindow) widen(id, window - kWindow);
   return id;
 }
@@ -240,7 +251,7 @@ void Mux::answer(uint32_t id, const Json& answer) {
     text = to_text(error_answer(Error(ErrorKind::unsupported, "the answer is too long")));
   }
   if (found->second.queue.empty()) {
-    append_frame(control_, id, FrameType::answer, text);
+    append_frame(control_, id, WireType::answer, text);
     channels_.erase(found);
     return;
   }
@@ -251,7 +262,7 @@ void Mux::answer(uint32_t id, const Json& answer) {
 void Mux::note(uint32_t id, const Json& note) {
   auto found = channels_.find(id);
   if (found == channels_.end() || found->second.cancelled) return;
-  append_frame(control_, id, FrameType::note, to_text(note));
+  append_frame(control_, id, WireType::note, to_text(note));
 }
 
 size_t Mux::room(uint32_t id) const {
@@ -288,7 +299,7 @@ void Mux::cancel(uint32_t id) {
   found->second.cancelled = true;
   found->second.queue.clear();
   found->second.queued = 0;
-  append_frame(control_, id, FrameType::cancel, {});
+  append_frame(control_, id, WireType::cancel, {});
 }
 
 void Mux::consumed(uint32_t id, size_t bytes) {
@@ -307,11 +318,11 @@ void Mux::widen(uint32_t id, uint32_t bytes) {
   found->second.receive_credit += bytes;
   std::string payload;
   append_u32(payload, bytes);
-  append_frame(control_, id, FrameType::credit, payload);
+  append_frame(control_, id, WireType::credit, payload);
 }
 
 void Mux::ping(std::string_view bytes) {
-  append_frame(control_, 0, FrameType::ping, bytes.substr(0, 16));
+  append_frame(control_, 0, WireType::ping, bytes.substr(0, 16));
 }
 
 bool Mux::flushed(uint32_t id) const {
@@ -333,9 +344,9 @@ bool Mux::has_output() const {
 void Mux::send_piece(std::string& out, uint32_t id, Channel& channel) {
   if (channel.queue.empty()) return;
   Piece& piece = channel.queue.front();
-  size_t size = std::min({piece.bytes.size() - piece.start, kMaxData,
-                          static_cast<size_t>(channel.send_credit)});
-  append_frame(out, id, piece.stream == 2 ? FrameType::data_err : FrameType::data,
+  size_t size = std::min(
+      {piece.bytes.size() - piece.start, kMaxData, static_cast<size_t>(channel.send_credit)});
+  append_frame(out, id, piece.stream == 2 ? WireType::data_err : WireType::data,
                std::string_view(piece.bytes).substr(piece.start, size));
   piece.start += size;
   channel.send_credit -= size;
@@ -364,10 +375,10 @@ void Mux::fill(std::string& out, size_t limit) {
     if (channel.queue.empty()) {
       if (channel.end_wanted && !channel.end_sent && !channel.cancelled) {
         channel.end_sent = true;
-        append_frame(out, id, FrameType::end, {});
+        append_frame(out, id, WireType::end, {});
       }
       if (channel.has_answer) {
-        append_frame(out, id, FrameType::answer, channel.answer);
+        append_frame(out, id, WireType::answer, channel.answer);
         channels_.erase(id);
         continue;
       }
@@ -376,7 +387,9 @@ void Mux::fill(std::string& out, size_t limit) {
   }
 }
 
-Json error_answer(const Error& error) { return Json{{"error", to_json(error)}}; }
+Json error_answer(const Error& error) {
+  return Json{{"error", to_json(error)}};
+}
 
 Status check_answer(const Json& answer) {
   auto found = answer.find("error");

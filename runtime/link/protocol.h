@@ -1,5 +1,6 @@
-// The language that choline and its agent speak over a link: frames, their bounds, and Mux, the part
-// of it that both ends share. Pure state, no loop and no descriptors. See docs/design/agent.md.
+// The language that choline and its agent speak over a link: frames, their bounds, and Mux, the
+// part of it that both ends share. Pure state, no loop and no descriptors. See
+// docs/design/agent.md.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@
 namespace choline {
 
 // A frame is: u32 length of the payload, u32 channel (both little-endian), u8 type, payload.
-enum class FrameType : uint8_t {
+enum class WireType : uint8_t {
   hello = 1,     // both, channel 0, first of all; JSON; the only frame that never changes
   open = 2,      // client; JSON; a request on a new channel
   answer = 3,    // agent; JSON; the last frame of its channel
@@ -34,28 +35,28 @@ constexpr int kProtocolOldest = 1;  // the oldest that this build still speaks
 constexpr size_t kFrameHeader = 9;
 constexpr size_t kMaxJson = size_t{1} << 20;
 constexpr size_t kMaxData = size_t{64} << 10;
-constexpr uint32_t kWindow = uint32_t{256} << 10;    // credit that each side of a channel starts with
+constexpr uint32_t kWindow = uint32_t{256} << 10;  // credit that each side of a channel starts with
 constexpr uint64_t kMaxCredit = uint64_t{64} << 20;  // never more than this at once
 constexpr size_t kMaxChannels = 512;
 constexpr size_t kSendQueue = size_t{256} << 10;  // data that waits for credit, in one channel
 constexpr size_t kMaxPingQueue = 64;              // pongs owed to a peer that does not read
 
-struct Frame {
+struct WireFrame {
   uint32_t channel = 0;
-  FrameType type = FrameType::hello;
+  WireType type = WireType::hello;
   std::string_view payload;  // until the next feed() or next()
 };
 
-void append_frame(std::string& out, uint32_t channel, FrameType type, std::string_view payload);
+void append_frame(std::string& out, uint32_t channel, WireType type, std::string_view payload);
 void append_u32(std::string& out, uint32_t value);
 uint32_t read_u32(std::string_view bytes);  // of at least four
 
 // Cuts a stream into frames and refuses lengths and types that cannot be, before it stores them.
-class FrameReader {
+class WireReader {
  public:
   void feed(std::string_view bytes);
   // True: `frame` holds the next one. False: more bytes are needed.
-  Result<bool> next(Frame& frame);
+  Result<bool> next(WireFrame& frame);
   size_t buffered() const { return buffer_.size() - start_; }
 
  private:
@@ -94,7 +95,8 @@ class Mux {
   Status feed(std::string_view bytes);
 
   void hello(const Json& hello);
-  // A new channel (client only); 0 when there are too many. `window`: what the peer may send at once.
+  // A new channel (client only); 0 when there are too many. `window`: what the peer may send at
+  // once.
   uint32_t open(const Json& request, uint32_t window = kWindow);
   // Sent after all data of the channel; closes it (agent only).
   void answer(uint32_t channel, const Json& answer);
@@ -139,25 +141,25 @@ class Mux {
     std::string answer;
   };
 
-  Status take(const Frame& frame);
-  Status take_control(const Frame& frame);
-  Status take_hello(const Frame& frame);
-  Status take_open(const Frame& frame);
-  Status take_answer(const Frame& frame);
-  Status take_data(const Frame& frame, Channel& channel);
-  Status take_credit(const Frame& frame, Channel& channel);
+  Status take(const WireFrame& frame);
+  Status take_control(const WireFrame& frame);
+  Status take_hello(const WireFrame& frame);
+  Status take_open(const WireFrame& frame);
+  Status take_answer(const WireFrame& frame);
+  Status take_data(const WireFrame& frame, Channel& channel);
+  Status take_credit(const WireFrame& frame, Channel& channel);
   bool sendable(const Channel& channel) const;
   void send_piece(std::string& out, uint32_t id, Channel& channel);
 
   Side side_;
   MuxHandler& handler_;
-  FrameReader reader_;
+  WireReader reader_;
   std::map<uint32_t, Channel> channels_;
-  uint32_t last_id_ = 0;   // of the channels ever opened
-  uint32_t turn_ = 0;      // the channel that sent data last
-  bool greeted_ = false;   // the peer's hello has come
-  size_t pongs_ = 0;       // in control_
-  std::string control_;    // frames that are no data, in order
+  uint32_t last_id_ = 0;  // of the channels ever opened
+  uint32_t turn_ = 0;     // the channel that sent data last
+  bool greeted_ = false;  // the peer's hello has come
+  size_t pongs_ = 0;      // in control_
+  std::string control_;   // frames that are no data, in order
 };
 
 // {"error": {…}} and back; an answer without it is a success.

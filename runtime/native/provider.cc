@@ -50,7 +50,7 @@ Result<Json> offers_or_reasons(const Offers& found) {
 Co<Result<Json>> provider_offers(Services& services, Json args, StepContext) {
   Result<Provider*> provider = provider_of(services, args, "native.provider.offers");
   if (!provider) co_return provider.error();
-  Result<Query> query = query_from_json(arg(args, 1));
+  Result<OfferQuery> query = query_from_json(arg(args, 1));
   if (!query) co_return query.error();
   Result<Offers> found = co_await (*provider)->offers(*query);
   if (!found) co_return found.error();

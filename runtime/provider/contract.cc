@@ -69,9 +69,9 @@ Error to_error(const ProviderError& error) {
   return Error(error.kind, error.message, std::move(fields));
 }
 
-Result<Query> query_from_json(const Json& value) {
+Result<OfferQuery> query_from_json(const Json& value) {
   if (!value.is_object()) return Error(ErrorKind::invalid, "offers: expected a table as query");
-  Query query;
+  OfferQuery query;
   Json gpus = read_json(value, "gpu");
   if (gpus.is_string()) gpus = Json::array({gpus});
   if (gpus.is_array()) {

@@ -51,7 +51,7 @@ struct Gpu {
   int64_t memory = 0;  // bytes, each
 };
 
-struct Query {
+struct OfferQuery {
   std::vector<std::string> gpu;  // any of these: "RTX 4090", "A100-80GB:2"; empty: none is needed
   int cpus = 0;
   int64_t memory = 0;  // bytes
@@ -61,7 +61,7 @@ struct Query {
   std::string region;
   Json settings;  // of the provider's word in the cholfile
 };
-Result<Query> query_from_json(const Json& value);
+Result<OfferQuery> query_from_json(const Json& value);
 
 struct Offer {
   std::string id;
@@ -173,7 +173,7 @@ class Provider {
   virtual const Caps& caps() const = 0;
   // The cheapest call that proves the credentials; gives the account's name.
   virtual Co<Result<std::string>> check(Json settings) = 0;
-  virtual Co<Result<Offers>> offers(Query query) = 0;
+  virtual Co<Result<Offers>> offers(OfferQuery query) = 0;
   // Returns as soon as an id is known, without waiting for `running`.
   virtual Co<Launched> launch(Spec spec, Offer offer, std::string token) = 0;
   virtual Co<Result<Found>> find(std::string tag) = 0;

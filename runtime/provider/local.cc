@@ -93,7 +93,7 @@ std::string gpu_list(const std::vector<Gpu>& gpus) {
   return gpus.empty() ? "none" : join(names, ", ");
 }
 
-Offers offers_of(const Query& query, const LocalSettings& settings, const HostFacts& facts, int64_t disk) {
+Offers offers_of(const OfferQuery& query, const LocalSettings& settings, const HostFacts& facts, int64_t disk) {
   Offers result;
   Offer offer;
   offer.id = "local";
@@ -209,7 +209,7 @@ Co<Result<std::string>> LocalProvider::check(Json settings) {
   co_return facts.host;
 }
 
-Co<Result<Offers>> LocalProvider::offers(Query query) {
+Co<Result<Offers>> LocalProvider::offers(OfferQuery query) {
   Result<LocalSettings> settings = local_settings(query.settings);
   if (!settings) co_return settings.error();
   std::function<Offers()> look = [query, settings = *settings, root = root_] {

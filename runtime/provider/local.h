@@ -17,7 +17,7 @@ class LocalProvider : public Provider {
 
   const Caps& caps() const override { return caps_; }
   Co<Result<std::string>> check(Json settings) override;
-  Co<Result<Offers>> offers(Query query) override;
+  Co<Result<Offers>> offers(OfferQuery query) override;
   Co<Launched> launch(Spec spec, Offer offer, std::string token) override;
   Co<Result<Found>> find(std::string tag) override;
   Co<Result<std::optional<Instance>>> get(Handle handle) override;

@@ -277,7 +277,7 @@ TEST_CASE("an unknown drill names the nearest one") {
 
 TEST_CASE("what cannot be met gives no offer, and the reason") {
   World world;
-  Query query;
+  OfferQuery query;
   query.cpus = 100'000;
   query.settings = {{"price", 0.5}};
   query.max_price = 0.25;
@@ -288,7 +288,7 @@ TEST_CASE("what cannot be met gives no offer, and the reason") {
   CHECK(offers->reasons[0].kind == ErrorKind::no_capacity);
   CHECK(offers->reasons[1].kind == ErrorKind::price);
   CHECK(offers->reasons[1].text == "$0.50/h is over $0.25/h");
-  query = Query();
+  query = OfferQuery();
   query.settings = {{"price", 0.5}};
   offers = finish(world.loop, world.local.offers(query));
   REQUIRE(offers.ok());
