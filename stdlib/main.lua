@@ -28,7 +28,8 @@ end
 -- The first word stands for a command, or for one that another spelling knows.
 local function split()
   local word <const> = argv[1]
-  local stands_for <const> = { ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help" }
+  local stands_for <const> =
+    { ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help" }
   return stands_for[word] or word or "help", table.move(argv, 2, #argv, 1, {})
 end
 

@@ -29,7 +29,9 @@ return function(arguments, context)
     context.say(problem.render_all(program, { color = style.color }))
     context.say(("%s: %s"):format(style.red(text.count(count, "problem")), program.path))
   else
-    for _, message in ipairs(program.messages) do context.say(message.level .. ": " .. message.text) end
+    for _, message in ipairs(program.messages) do
+      context.say(message.level .. ": " .. message.text)
+    end
     context.out(("%s is right: %s"):format(program.sources[1].path, summary(program)))
   end
   return count == 0 and 0 or 2

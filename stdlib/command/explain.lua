@@ -38,9 +38,12 @@ local function default_text(field)
   if field.required then return "required" end
   if field.default == nil then return "" end
   if type(field.default) == "table" then
-    return "default { " .. table.concat(list.map(field.default, function(item) return text.show(item) end), ", ") .. " }"
+    return "default { "
+      .. table.concat(list.map(field.default, function(item) return text.show(item) end), ", ")
+      .. " }"
   end
-  return "default " .. (type(field.default) == "boolean" and tostring(field.default) or text.show(field.default))
+  return "default "
+    .. (type(field.default) == "boolean" and tostring(field.default) or text.show(field.default))
 end
 
 local function explain_field(context, field, name, indent)
@@ -49,7 +52,9 @@ local function explain_field(context, field, name, indent)
   local default <const> = default_text(field)
   if default ~= "" then notes[#notes + 1] = default end
   if field.choices then
-    notes[#notes + 1] = "one of " .. text.join(list.map(field.choices, function(item) return text.show(item) end), "or")
+    notes[#notes + 1] =
+      "one of "
+      .. text.join(list.map(field.choices, function(item) return text.show(item) end), "or")
   end
   if field.since == "next" then notes[#notes + 1] = "not in this version yet" end
   context.out(("%s%s  %s%s"):format(indent, style.bold(name), style.dim(field.type),
@@ -57,7 +62,9 @@ local function explain_field(context, field, name, indent)
   for _, line in ipairs(text.wrap(field.help or "", 88 - #indent)) do
     if line ~= "" then context.out(indent .. "    " .. line) end
   end
-  if field.example then context.out(("%s    %s"):format(indent, style.dim(field.name .. " = " .. field.example))) end
+  if field.example then
+    context.out(("%s    %s"):format(indent, style.dim(field.name .. " = " .. field.example)))
+  end
   for _, inner in ipairs(field.fields or {}) do
     explain_field(context, inner, name .. "." .. inner.name, indent .. "  ")
   end
@@ -83,7 +90,9 @@ local function explain_word(context, word)
     context.out("")
     context.out("events:")
     local rows <const> = {}
-    for _, event in ipairs(require("flow.events").catalogue) do rows[#rows + 1] = { "  " .. event.name, event.help } end
+    for _, event in ipairs(require("flow.events").catalogue) do
+      rows[#rows + 1] = { "  " .. event.name, event.help }
+    end
     for _, kind in ipairs(failure.catalogue) do
       if not kind.world then rows[#rows + 1] = { "  " .. kind.name, kind.help } end
     end
@@ -105,7 +114,8 @@ local function find_field(word, path)
     field = list.find(fields or {}, function(each) return each.name == part end)
     if not field then
       local names <const> = list.map(fields or {}, function(each) return each.name end)
-      failure.raise("not_found", '%s has no field "%s"%s', word.name, part, text.did_you_mean(part, names))
+      failure.raise("not_found", '%s has no field "%s"%s', word.name, part,
+        text.did_you_mean(part, names))
     end
     fields = field.fields
   end

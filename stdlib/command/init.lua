@@ -18,7 +18,9 @@ local function command_of(seen, python)
     return ("jupyter nbconvert --to notebook --execute --inplace %s"):format(text.shell_quote(seen.script))
   end
   local parts <const> = { python, text.shell_quote(seen.script) }
-  for _, param in ipairs(seen.params) do parts[#parts + 1] = ("%s {%s}"):format(param.flag, param.name) end
+  for _, param in ipairs(seen.params) do
+    parts[#parts + 1] = ("%s {%s}"):format(param.flag, param.name)
+  end
   return table.concat(parts, " ")
 end
 
@@ -57,7 +59,9 @@ end
 
 local function add_syncs(add, seen)
   local exclude <const> = list.copy(seen.exclude)
-  if seen.checkpoints then exclude[#exclude + 1] = seen.checkpoints:gsub("^%./", ""):gsub("/*$", "") .. "/" end
+  if seen.checkpoints then
+    exclude[#exclude + 1] = seen.checkpoints:gsub("^%./", ""):gsub("/*$", "") .. "/"
+  end
   add(seen.gitignore and "-- What .gitignore names stays here."
     or "-- There is no .gitignore: name in `exclude` what should stay here.")
   add(('sync "code" { from = ".", to = "trainer:/work"%s }'):format(#exclude > 0
@@ -72,7 +76,8 @@ end
 local function metric_line(seen, name, mark)
   local lower <const> = name:find("loss") or name:find("ppl") or name:find("perplexity")
   local pattern <const> = ("%s%s(%%S+)"):format(name, mark == ": " and ": " or mark)
-  local step <const> = seen.step and (", step = %s"):format(lua_value(("%s%s(%%d+)"):format(seen.step.name,
+  local step <const> = seen.step
+    and (", step = %s"):format(lua_value(("%s%s(%%d+)"):format(seen.step.name,
     seen.step.mark))) or ""
   return ('    %s = { pattern = %s%s, goal = "%s" },'):format(name, lua_value(pattern), step,
     lower and "min" or "max")
@@ -137,11 +142,13 @@ local function choose(arguments, context, folder)
     if not stat or stat.kind ~= "file" then
       failure.raise("not_found", 'there is no script "%s" in %s', arguments.script, folder)
     end
-    return { name = path.normalise(arguments.script), notebook = path.extension(arguments.script) == "ipynb" or nil }
+    return { name = path.normalise(arguments.script),
+      notebook = path.extension(arguments.script) == "ipynb" or nil }
   end
   local scripts <const> = look.scripts(folder)
   if #scripts == 0 then
-    failure.raise("not_found", "there is no Python script and no notebook in %s; name what to run: choline init SCRIPT",
+    failure.raise("not_found",
+      "there is no Python script and no notebook in %s; name what to run: choline init SCRIPT",
       folder)
   end
   local unsure <const> = #scripts > 1 and scripts[1].points - scripts[2].points < 4
@@ -152,10 +159,14 @@ end
 --- What is written must be right: it is read as any cholfile is.
 local function verify(folder, written)
   local program <const> = cholfile.load {
-    path = path.join(folder, "Cholfile.lua"), stored = { { path = "Cholfile.lua", text = written } },
+    path = path.join(folder, "Cholfile.lua"),
+    stored = { { path = "Cholfile.lua", text = written } },
   }
   local wrong <const> = require("dsl.problem").failure(program)
-  if wrong then error(failure.wrap(wrong, "the cholfile made for this folder is not right; name the script yourself"), 0) end
+  if wrong then
+    error(failure.wrap(wrong,
+      "the cholfile made for this folder is not right; name the script yourself"), 0)
+  end
 end
 
 return function(arguments, context)
@@ -163,7 +174,9 @@ return function(arguments, context)
   local target <const> = path.join(folder, "Cholfile.lua")
   local exists <const> = not arguments.stdout and native.fs.stat(target) ~= nil
   if exists and not arguments.force then
-    failure.raise("conflict", "there is a Cholfile.lua in %s already; --force overwrites it, --stdout prints instead", folder)
+    failure.raise("conflict",
+      "there is a Cholfile.lua in %s already; --force overwrites it, --stdout prints instead",
+      folder)
   end
   local seen <const> = look.look(folder, choose(arguments, context, folder))
   local written <const> = write_text(seen)

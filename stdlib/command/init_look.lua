@@ -1,5 +1,5 @@
--- What `choline init` can see in a folder: training scripts, what they need, their flags, where their
--- checkpoints go, what they print. Reads text only; runs nothing.
+-- What `choline init` can see in a folder: training scripts, what they need, their flags, where
+-- their checkpoints go, what they print. Reads text only; runs nothing.
 
 local list <const> = require "core.list"
 local native <const> = require "native"
@@ -51,13 +51,18 @@ local function score(name, source)
   local stem <const> = path.stem(name):lower()
   local points = 0
   if stem == "train" then points = points + 20
-  elseif stem:find("train") or stem:find("finetune") or stem:find("fine_tune") then points = points + 12
+  elseif stem:find("train") or stem:find("finetune") or stem:find("fine_tune") then points =
+    points + 12
   elseif stem == "main" or stem == "run" then points = points + 6 end
-  if stem:find("^test_") or stem:find("_test$") or stem == "setup" or stem == "conftest" then points = points - 30 end
+  if stem:find("^test_") or stem:find("_test$") or stem == "setup" or stem == "conftest" then
+    points = points - 30
+  end
   if source:find("__main__", 1, true) then points = points + 3 end
   if source:find("argparse", 1, true) or source:find("click", 1, true) then points = points + 2 end
   if source:find("epoch", 1, true) then points = points + 2 end
-  if source:find("optimizer", 1, true) or source:find("%.fit%(") or source:find("%.backward%(") then points = points + 3 end
+  if source:find("optimizer", 1, true) or source:find("%.fit%(") or source:find("%.backward%(") then
+    points = points + 3
+  end
   if #imports(source) > 0 then points = points + 2 end
   if name:find("/", 1, true) then points = points - 1 end
   return points
@@ -82,7 +87,7 @@ function M.scripts(folder)
   return found
 end
 
--- Flags --------------------------------------------------------------------------------------------
+-- Flags -------------------------------------------------------------------------------------------
 
 local function parse_default(value)
   local number <const> = tonumber((value:gsub("_", "")))
@@ -99,25 +104,30 @@ local function argument_calls(source)
         flag = flag,
         default = parse_default(text.trim(body:match("default%s*=%s*([^,\n%)]+)") or "")),
         help = body:match('help%s*=%s*"([^"\\]*)"') or body:match("help%s*=%s*'([^'\\]*)'"),
-        switch = body:find("store_true", 1, true) ~= nil or body:find("store_false", 1, true) ~= nil,
+        switch = body:find("store_true", 1, true) ~= nil
+          or body:find("store_false", 1, true) ~= nil,
       }
     end
   end
   return calls
 end
 
-local wanted_params <const> = list.set { "epochs", "lr", "learning_rate", "batch_size", "seed", "steps",
+local wanted_params <const> = list.set { "epochs", "lr", "learning_rate", "batch_size", "seed",
+  "steps",
   "max_steps", "hidden", "model" }
-local resume_flags <const> = list.set { "resume", "resume_from", "resume_from_checkpoint", "checkpoint",
+local resume_flags <const> = list.set { "resume", "resume_from", "resume_from_checkpoint",
+  "checkpoint",
   "ckpt", "ckpt_path", "load", "load_checkpoint", "restore" }
-local folder_flags <const> = list.set { "checkpoints", "checkpoint_dir", "ckpt_dir", "output_dir", "save_dir",
+local folder_flags <const> = list.set { "checkpoints", "checkpoint_dir", "ckpt_dir", "output_dir",
+  "save_dir",
   "out_dir", "checkpoint_folder", "logdir", "out" }
 
 local function flags_of(source, seen)
   for _, call in ipairs(argument_calls(source)) do
     local name <const> = call.flag:sub(3):gsub("-", "_")
     if wanted_params[name] and call.default ~= nil then
-      seen.params[#seen.params + 1] = { name = name, flag = call.flag, default = call.default, help = call.help }
+      seen.params[#seen.params + 1] =
+        { name = name, flag = call.flag, default = call.default, help = call.help }
     elseif resume_flags[name] and not call.switch and not seen.resume then
       seen.resume = call.flag
     elseif folder_flags[name] and type(call.default) == "string" and not seen.checkpoints then
@@ -133,7 +143,7 @@ local function checkpoints_of(source)
   return nil
 end
 
--- What it prints -------------------------------------------------------------------------------------
+-- What it prints ----------------------------------------------------------------------------------
 
 local steps <const> = { "epoch", "step", "iteration", "iter" }
 
@@ -144,8 +154,10 @@ local function metrics_of(source, seen)
       for name, mark in line:gmatch("([%a_][%w_]*)([=:] ?){") do
         if list.contains(steps, name) then
           seen.step = seen.step or { name = name, mark = mark }
-        elseif not seen.metrics[name] and (name:find("loss") or name:find("acc") or name:find("score")
-          or name:find("f1") or name:find("auc") or name:find("ppl") or name:find("perplexity")) then
+        elseif not seen.metrics[name]
+          and (name:find("loss") or name:find("acc") or name:find("score")
+          or name:find("f1") or name:find("auc") or name:find("ppl")
+            or name:find("perplexity")) then
           seen.metrics[name] = mark
         end
       end
@@ -159,9 +171,11 @@ end
 function M.look(folder, script)
   local names <const> = list.set(native.fs.list(folder))
   local source <const> = read(folder, script.name) or ""
-  local seen <const> = { script = script.name, notebook = script.notebook, params = {}, metrics = {},
+  local seen <const> = { script = script.name, notebook = script.notebook, params = {},
+    metrics = {},
     libraries = imports(source), gitignore = names[".gitignore"] or false }
-  for _, name in ipairs { "requirements.txt", "pyproject.toml", "environment.yml", "environment.yaml" } do
+  for _, name in ipairs { "requirements.txt", "pyproject.toml", "environment.yml",
+    "environment.yaml" } do
     if names[name] then seen.requirements = seen.requirements or name end
   end
   if not script.notebook then
@@ -169,13 +183,15 @@ function M.look(folder, script)
     metrics_of(source, seen)
     seen.checkpoints = seen.checkpoints or checkpoints_of(source)
   end
-  if seen.checkpoints and (path.is_absolute(seen.checkpoints) or text.starts_with(seen.checkpoints, "..")) then
+  if seen.checkpoints
+    and (path.is_absolute(seen.checkpoints) or text.starts_with(seen.checkpoints, "..")) then
     seen.checkpoints = nil
   end
   local ignored <const> = seen.gitignore and read(folder, ".gitignore") or ""
   seen.exclude = {}
   for _, name in ipairs { ".venv/", "venv/", "wandb/", "runs/", "__pycache__/" } do
-    if names[name:sub(1, -2)] and not ("\n" .. ignored .. "\n"):find("\n/?" .. name:gsub("%p", "%%%0") .. "?\n") then
+    if names[name:sub(1, -2)]
+      and not ("\n" .. ignored .. "\n"):find("\n/?" .. name:gsub("%p", "%%%0") .. "?\n") then
       seen.exclude[#seen.exclude + 1] = name
     end
   end

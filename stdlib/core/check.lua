@@ -1,5 +1,5 @@
--- Schemas: tables of fields, each with a type, checked all at once. The words of the language and the
--- option tables of the stdlib are checked by the same rules.
+-- Schemas: tables of fields, each with a type, checked all at once. The words of the language and
+-- the option tables of the stdlib are checked by the same rules.
 
 local duration <const> = require "core.duration"
 local failure <const> = require "core.failure"
@@ -50,7 +50,9 @@ local function parse_integer(value)
 end
 
 local function parse_number(value)
-  if type(value) == "number" and value == value and math.abs(value) ~= math.huge then return value end
+  if type(value) == "number" and value == value and math.abs(value) ~= math.huge then
+    return value
+  end
   return nil, ("expected a number, got %s"):format(text.show(value))
 end
 
@@ -137,7 +139,8 @@ local function check_map(inner, value, report, path, context)
   for key, item in list.sorted(value) do
     path[#path + 1] = key
     if type(key) ~= "string" then
-      report(path, ("expected a name before the value, as in NAME = %s"):format(text.show(item)), "key")
+      report(path, ("expected a name before the value, as in NAME = %s"):format(text.show(item)),
+        "key")
     else
       items[key] = check_value({ type = inner }, item, report, path, context)
     end
@@ -146,7 +149,8 @@ local function check_map(inner, value, report, path, context)
   return items
 end
 
---- Which of several types: the first that takes the value; else the message of the one it looks like.
+--- Which of several types: the first that takes the value; else the message of the one it looks
+--- like.
 local function check_alternatives(names, value, context)
   local messages <const>, expected <const> = {}, {}
   for _, name in ipairs(names) do
@@ -276,7 +280,9 @@ function M.fields(fields, given, report, path, context)
     local value = given[field.name]
     path[#path + 1] = field.name
     if value ~= nil and field.since == "next" then
-      if not M.is_unknown(value) then report(path, ('"%s" is not in this version yet'):format(field.name), "key") end
+      if not M.is_unknown(value) then
+        report(path, ('"%s" is not in this version yet'):format(field.name), "key")
+      end
     elseif value ~= nil then
       typed[field.name] = check_value(field, value, report, path, context)
     elseif field.required then

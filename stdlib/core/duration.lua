@@ -47,7 +47,8 @@ function M.parse(value)
         meant and ('; write "%s"'):format(meant) or " (known: ms, s, m, h, d, w)")
     end
     if rank[unit] <= last then
-      return nil, ('the duration %s names its units out of order; write the largest first, each once')
+      return nil,
+        ('the duration %s names its units out of order; write the largest first, each once')
         :format(text.show(value))
     end
     last = rank[unit]

@@ -17,7 +17,8 @@ local M = {}
 M.catalogue = {
   { name = "preempted", exit = 1, help = "the provider took the instance away" },
   { name = "lost", exit = 1, help = "no word from the instance" },
-  { name = "crashed", exit = 1, help = "the command ended with another code than 0, or by a signal" },
+  { name = "crashed", exit = 1,
+    help = "the command ended with another code than 0, or by a signal" },
   { name = "oom", exit = 1, help = "out of memory, on the host or on a GPU" },
   { name = "stalled", exit = 1, help = "no output and no progress" },
   { name = "setup_failed", exit = 1, help = "the task's setup did not work" },
@@ -28,7 +29,8 @@ M.catalogue = {
   { name = "timeout", exit = 7, help = "it took longer than was allowed" },
   { name = "budget", exit = 6, help = "the budget is spent, or would be" },
   { name = "checkpoint_invalid", exit = 1, help = "a checkpoint is incomplete or cannot be read" },
-  { name = "cancelled", exit = 130, help = "somebody, or another part of the run, asked for its end" },
+  { name = "cancelled", exit = 130,
+    help = "somebody, or another part of the run, asked for its end" },
   { name = "failed", exit = 1, help = "the cholfile said fail, or a part of it failed" },
   { name = "invalid", exit = 2, help = "a wrong argument, file, reply or cholfile", world = true },
   { name = "not_found", exit = 3, help = "there is no such thing", world = true },
@@ -36,8 +38,10 @@ M.catalogue = {
   { name = "io", exit = 1, help = "a call to the operating system failed", world = true },
   { name = "refused", exit = 1, help = "the far side said no, for good", world = true },
   { name = "transient", exit = 1, help = "the far side may say yes later", world = true },
-  { name = "unsupported", exit = 2, help = "this version or this provider cannot do it", world = true },
-  { name = "divergence", exit = 8, help = "a replayed run asked for something else than it did before",
+  { name = "unsupported", exit = 2, help = "this version or this provider cannot do it",
+    world = true },
+  { name = "divergence", exit = 8,
+    help = "a replayed run asked for something else than it did before",
     world = true },
 }
 
@@ -120,7 +124,8 @@ function M.from(value)
   return failure
 end
 
---- A failure that says what was being done when `cause` happened. Its kind is the cause's, unless given.
+--- A failure that says what was being done when `cause` happened. Its kind is the cause's, unless
+--- given.
 ---@param cause any
 ---@param message string
 ---@param kind? string

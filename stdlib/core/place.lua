@@ -35,7 +35,8 @@ function M.parse(value)
     return { scheme = "file", instance = instance, path = path == "" and "." or path }
   end
   if value:match("^{[%w_-]+}:") then
-    return nil, ("the instance of a place is a name, not filled in, got %s"):format(text.show(value))
+    return nil,
+      ("the instance of a place is a name, not filled in, got %s"):format(text.show(value))
   end
   return { scheme = "file", path = value }
 end

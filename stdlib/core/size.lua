@@ -1,4 +1,5 @@
--- Sizes as people write them: "80 GB" is 80 times 10^9 bytes, "10 GiB" 10 times 2^30. Inside: bytes.
+-- Sizes as people write them: "80 GB" is 80 times 10^9 bytes, "10 GiB" 10 times 2^30. Inside:
+-- bytes.
 
 local text <const> = require "core.text"
 
@@ -53,7 +54,9 @@ function M.exact(bytes)
   local best, best_factor = "B", 1
   for _, name in ipairs(names) do
     local factor <const> = units[name]
-    if bytes ~= 0 and bytes % factor == 0 and factor > best_factor then best, best_factor = name, factor end
+    if bytes ~= 0 and bytes % factor == 0 and factor > best_factor then
+      best, best_factor = name, factor
+    end
   end
   return ("%d %s"):format(bytes // best_factor, best)
 end

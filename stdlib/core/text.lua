@@ -60,7 +60,8 @@ function M.did_you_mean(word, names)
   return name and ('; did you mean "%s"?'):format(name) or ""
 end
 
-local escapes <const> = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
+local escapes <const> =
+  { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
 
 --- A value as a person would write it in a cholfile, on one line, cut when it is long.
 ---@param value any

@@ -1,5 +1,6 @@
--- Words that do something or say something of the whole run: budget, on, pipeline, parallel, sleep, log
--- and their like. Those that act ask the program's engine, which is there only while a run lives.
+-- Words that do something or say something of the whole run: budget, on, pipeline, parallel, sleep,
+-- log and their like. Those that act ask the program's engine, which is there only while a run
+-- lives.
 
 local call <const> = require "policy.call"
 local check <const> = require "core.check"
@@ -11,11 +12,13 @@ local unknown <const> = require("dsl.unknown").value
 
 local M = {}
 
---- The engine, for words that act; nil after a problem was told because there is none while loading.
+--- The engine, for words that act; nil after a problem was told because there is none while
+--- loading.
 function M.engine(reading, verb)
   call.forbid(verb)
   if reading.program.engine then return reading.program.engine end
-  local message <const> = ("%s waits, and the top level of a cholfile may not wait: it only declares; "
+  local message <const> =
+    ("%s waits, and the top level of a cholfile may not wait: it only declares; "
     .. "call it in a pipeline or in a task's function"):format(verb)
   if not reading.loading then failure.raise("invalid", "%s", message) end
   local where <const> = reading.here()
@@ -34,9 +37,11 @@ function M.check_name(reading, where, name)
       :format(what, what, text.show(name)))
     return false
   end
-  local pattern <const> = (what == "param" or what == "secret") and "^[%a_][%w_]*$" or "^[%a_][%w_-]*$"
+  local pattern <const> =
+    (what == "param" or what == "secret") and "^[%a_][%w_]*$" or "^[%a_][%w_-]*$"
   if not name:find(pattern) then
-    reading:problem(where, ('%s is no name for %s: letters, digits%s and _, not beginning with a digit')
+    reading:problem(where,
+      ('%s is no name for %s: letters, digits%s and _, not beginning with a digit')
       :format(text.show(name), what == "instance" and "an instance" or "a " .. what,
         pattern:find("-]", 1, true) and ", -" or ""))
     return false
@@ -93,7 +98,8 @@ special.on = function(reading)
           ("unknown event %s%s"):format(text.show(event), text.nearest(event, names)
             and text.did_you_mean(event, names) or "; see `choline explain on`"))
       elseif type(body) ~= "function" then
-        reading:problem(where, ('on("%s", …) expects a function(event), got %s'):format(event, text.show(body)))
+        reading:problem(where,
+          ('on("%s", …) expects a function(event), got %s'):format(event, text.show(body)))
       else
         table.insert(reading.program.handlers, { event = event, call = body,
           where = { file = where.file, line = where.line } })
@@ -113,7 +119,8 @@ special.pipeline = function(reading, word)
     for _, other in ipairs(reading.program.pipelines) do
       if other.name == name then
         where.at, where.name = "name", name
-        reading:problem(where, ('pipeline "%s" is declared twice; the first is at %s:%d'):format(name,
+        reading:problem(where,
+          ('pipeline "%s" is declared twice; the first is at %s:%d'):format(name,
           other.where.file, other.where.line))
         return unknown
       end
@@ -122,7 +129,8 @@ special.pipeline = function(reading, word)
     table.insert(reading.program.pipelines, pipeline)
     local function set(fn)
       if type(fn) ~= "function" and not check.is_unknown(fn) then
-        reading:problem(where, ('pipeline "%s" expects a function, as in pipeline "%s" (function() … end), got %s')
+        reading:problem(where,
+          ('pipeline "%s" expects a function, as in pipeline "%s" (function() … end), got %s')
           :format(name, name, text.show(fn)))
       end
       pipeline.body = fn
@@ -138,18 +146,21 @@ special.parallel = function(reading)
     local engine <const> = M.engine(reading, "parallel")
     if not engine then return unknown end
     if type(axes) ~= "table" then
-      failure.raise("invalid", "parallel expects a table of lists such as { lr = { 1e-3, 3e-4 } }, got %s",
+      failure.raise("invalid",
+        "parallel expects a table of lists such as { lr = { 1e-3, 3e-4 } }, got %s",
         text.show(axes))
     end
     for name, values in list.sorted(axes) do
       if type(name) ~= "string" or type(values) ~= "table" or #values == 0 then
-        failure.raise("invalid", "parallel: expected a list of values for %s, got %s", text.show(name),
+        failure.raise("invalid", "parallel: expected a list of values for %s, got %s",
+          text.show(name),
           text.show(values))
       end
     end
     local function run(body)
       if type(body) ~= "function" then
-        failure.raise("invalid", "parallel expects a function(point) after its table, got %s", text.show(body))
+        failure.raise("invalid", "parallel expects a function(point) after its table, got %s",
+          text.show(body))
       end
       return engine.parallel(axes, body)
     end
@@ -168,7 +179,8 @@ special.fail = function()
       raised.where = ("%s:%d"):format(file, line)
       error(raised, 0)
     end
-    if select("#", ...) == 0 and type(format) == "string" and format:gsub("%%%%", ""):find("%%") then
+    if select("#", ...) == 0 and type(format) ==
+      "string" and format:gsub("%%%%", ""):find("%%") then
       return raise
     end
     raise(...)

@@ -19,7 +19,7 @@ local M = {}
 
 local default_path <const> = "Cholfile.lua"
 
--- Problems -------------------------------------------------------------------------------------------
+-- Problems ----------------------------------------------------------------------------------------
 
 ---@class Reading
 local Reading <const> = {}
@@ -40,7 +40,8 @@ local function span_of(self, where)
   return nil
 end
 
---- Adds a problem at `where` = { file, line, and what of: word, name, path, at, name_here, text_here }.
+--- Adds a problem at `where` = { file, line, and what of: word, name, path, at, name_here,
+--- text_here }.
 function Reading:problem(where, message, hint)
   local span <const> = span_of(self, where) or {}
   local problem <const> = { file = where.file or self.program.sources[1].path,
@@ -55,7 +56,9 @@ end
 local function problem_before(left, right)
   if left.order ~= right.order then return left.order < right.order end
   if (left.line or 0) ~= (right.line or 0) then return (left.line or 0) < (right.line or 0) end
-  if (left.column or 0) ~= (right.column or 0) then return (left.column or 0) < (right.column or 0) end
+  if (left.column or 0) ~= (right.column or 0) then
+    return (left.column or 0) < (right.column or 0)
+  end
   return left.message < right.message
 end
 
@@ -67,7 +70,7 @@ local function sort_problems(program)
   for _, problem in ipairs(program.problems) do problem.order = nil end
 end
 
--- The world of the file ------------------------------------------------------------------------------
+-- The world of the file ---------------------------------------------------------------------------
 
 local function known_names(env)
   local names <const> = {}
@@ -83,7 +86,8 @@ local function unknown_name_message(env, name)
     loadfile = true, collectgarbage = true }
   if absent[name] then
     return ('"%s" is not in a cholfile\'s world%s'):format(name,
-      words.meant[name] and ("; see `choline explain %s`"):format(words.meant[name]:match("^%w+")) or "")
+      words.meant[name] and ("; see `choline explain %s`"):format(words.meant[name]:match("^%w+"))
+        or "")
   end
   local meant <const> = words.meant[name]
   local near <const> = meant and ('; did you mean "%s"?'):format(meant)
@@ -118,7 +122,7 @@ local function new_world(reading)
   })
 end
 
--- Running it -------------------------------------------------------------------------------------------
+-- Running it --------------------------------------------------------------------------------------
 
 --- Where a raised value points to, and its message.
 local function place_of(reading, raised)
@@ -130,7 +134,8 @@ local function place_of(reading, raised)
   return { file = file, line = math.tointeger(line) }, message
 end
 
---- Runs a chunk of the cholfile's world; what it raises becomes a problem. Gives true and its result.
+--- Runs a chunk of the cholfile's world; what it raises becomes a problem. Gives true and its
+--- result.
 function Reading:call(chunk)
   local ok <const>, result <const> = xpcall(chunk, function(raised)
     self.raised_at = self.here()
@@ -146,17 +151,20 @@ end
 
 --- Compiles a source; a syntax error becomes a problem with a caret at what it is near.
 function Reading:compile(item)
-  local chunk <const>, message <const>, line <const> = native.chunk.load(item.text, item.path, self.env)
+  local chunk <const>, message <const>, line <const> =
+    native.chunk.load(item.text, item.path, self.env)
   if chunk then return chunk end
   local plain = tostring(message):gsub("^[^\n:]+:%d+: ", "")
   local near <const> = plain:match("near '(.*)'$")
-  local where <const> = { file = item.path, line = line or math.tointeger(tostring(message):match(":(%d+):")) }
+  local where <const> =
+    { file = item.path, line = line or math.tointeger(tostring(message):match(":(%d+):")) }
   if near and near ~= "<eof>" and where.line then
     local text_of_line <const> = text.lines(item.text)[where.line] or ""
     local column <const> = text_of_line:find(near, 1, true)
     where.column, where.length = column, column and #near
   end
-  plain = plain:gsub("near <eof>$", "at the end of the file"):gsub("near '<eof>'$", "at the end of the file")
+  plain = plain:gsub("near <eof>$", "at the end of the file"):gsub("near '<eof>'$",
+    "at the end of the file")
   self:problem(where, "syntax error: " .. plain)
   return nil
 end
@@ -166,15 +174,19 @@ local function check_given(reading)
   for name, given in list.sorted(reading.given) do
     if not list.contains(names, name) then
       reading:problem({ file = reading.program.sources[1].path },
-        ('unknown param "%s" from %s%s'):format(name, given.from or "the run", text.nearest(name, names)
+        ('unknown param "%s" from %s%s'):format(name, given.from or "the run",
+          text.nearest(name, names)
           and text.did_you_mean(name, names)
-          or #names == 0 and "; this cholfile declares no params" or "; known: " .. text.join(names)))
+          or #names ==
+            0 and "; this cholfile declares no params" or "; known: " .. text.join(names)))
     end
   end
   for _, param in ipairs(reading.program.params) do
-    if param.required and param.value == nil and not reading.given[param.name] and not reading.lenient then
+    if param.required and param.value ==
+      nil and not reading.given[param.name] and not reading.lenient then
       reading:problem({ file = param.where.file, line = param.where.line, word = "param",
-        name = param.name, at = "name" }, ('param "%s" has no default and was not given; add %s=VALUE')
+        name = param.name, at = "name" },
+          ('param "%s" has no default and was not given; add %s=VALUE')
         :format(param.name, param.name))
     end
   end
@@ -183,7 +195,8 @@ end
 local function new_program(given_path)
   return {
     path = given_path, folder = path.folder(given_path), name = nil, sources = {}, params = {},
-    secrets = {}, instances = {}, syncs = {}, tasks = {}, alerts = {}, schedules = {}, handlers = {},
+    secrets = {}, instances = {}, syncs = {}, tasks = {}, alerts = {}, schedules = {},
+    handlers = {},
     pipelines = {}, problems = {}, messages = {}, values = {}, budget = nil, engine = nil,
   }
 end
@@ -200,7 +213,9 @@ local function finish(reading)
   check_given(reading)
   references.check(reading)
   for _, param in ipairs(program.params) do program.values[param.name] = param.value end
-  for _, declaration in ipairs(program.tasks) do declaration.given, declaration.complete = nil, nil end
+  for _, declaration in ipairs(program.tasks) do
+    declaration.given, declaration.complete = nil, nil
+  end
   for _, name in ipairs { "instances", "syncs", "params", "secrets" } do
     for _, declaration in ipairs(program[name]) do
       declaration.given, declaration.complete, declaration.reference = nil, nil, nil
@@ -243,8 +258,10 @@ function M.load(options)
   local program <const> = new_program(path.normalise(file))
   program.name = program_name(program.path, program.folder)
   local reading <const> = setmetatable({
-    program = program, loading = true, lenient = options.lenient or false, given = options.params or {},
-    stored = options.stored and files.stored(options.stored), by_path = {}, by_name = {}, told = {}, pending = {},
+    program = program, loading = true, lenient = options.lenient or false,
+    given = options.params or {},
+    stored = options.stored and files.stored(options.stored), by_path = {}, by_name = {}, told = {},
+    pending = {},
     modules = {}, stack = {}, raised_at = {},
     context = { types = types.types, declared = setmetatable({}, { __mode = "k" }), providers = {},
       policies = {}, secrets = {} },

@@ -1,5 +1,5 @@
--- What a cholfile sees: the sandbox's safe library and the words, made from dsl/words.lua. Words that
--- declare write into the reading's program; words that act ask the program's engine.
+-- What a cholfile sees: the sandbox's safe library and the words, made from dsl/words.lua. Words
+-- that declare write into the reading's program; words that act ask the program's engine.
 
 local actions <const> = require "dsl.actions"
 local check <const> = require "core.check"
@@ -28,7 +28,8 @@ local M = {}
 local function check_fields(reading, where, fields, given, what)
   local context <const> = setmetatable({ what = what }, { __index = reading.context })
   return check.fields(fields, given, function(path, message, at)
-    local place <const> = { file = where.file, line = where.line, word = where.word, name = where.name,
+    local place <const> = { file = where.file, line = where.line, word = where.word,
+      name = where.name,
       path = list.copy(path), at = at }
     local prefix <const> = #path > 0 and at ~= "key"
       and ('field "%s" of %s: '):format(check.path_text(path), what) or ""
@@ -44,14 +45,15 @@ local function not_yet(reading, word)
     end
     local where <const> = reading.here()
     where.word = word.name
-    local what <const> = word.group == "provider" and ("instances from the provider \"%s\" are"):format(word.name)
+    local what <const> = word.group ==
+      "provider" and ("instances from the provider \"%s\" are"):format(word.name)
       or ('"%s" is'):format(word.name)
     reading:problem(where, ("%s not in this version yet"):format(what))
     return unknown
   end
 end
 
--- Declarations -------------------------------------------------------------------------------------
+-- Declarations ------------------------------------------------------------------------------------
 
 local lists <const> = { instance = "instances", sync = "syncs", task = "tasks", param = "params",
   secret = "secrets" }
@@ -59,7 +61,8 @@ local lists <const> = { instance = "instances", sync = "syncs", task = "tasks", 
 local function check_new(reading, where, name)
   local other <const> = reading.by_name[where.word .. " " .. name]
   if not other then return true end
-  reading:problem({ file = where.file, line = where.line, word = where.word, name = name, at = "name" },
+  reading:problem({ file = where.file, line = where.line, word = where.word, name = name,
+    at = "name" },
     ('%s "%s" is declared twice; the first is at %s:%d'):format(where.word, name, other.where.file,
       other.where.line))
   return false
@@ -69,11 +72,13 @@ local finish <const> = {}
 
 function finish.param(reading, declaration, fields)
   local where <const> = declaration.where
-  local at <const> = { file = where.file, line = where.line, word = "param", name = declaration.name }
+  local at <const> =
+    { file = where.file, line = where.line, word = "param", name = declaration.name }
   local kind <const> = fields.type or params.type_of(fields.default)
   if not kind then
     at.path = { "default" }
-    reading:problem(at, ("field \"default\" of param \"%s\": expected a text, a number or a boolean, got %s")
+    reading:problem(at,
+      ("field \"default\" of param \"%s\": expected a text, a number or a boolean, got %s")
       :format(declaration.name, text.show(fields.default)))
   end
   declaration.type, declaration.help = kind or "string", fields.help
@@ -93,7 +98,8 @@ function finish.param(reading, declaration, fields)
   if given and kind then
     local value <const>, message <const> = params.typed(declaration, given)
     if message then
-      reading:problem({ file = where.file, line = where.line, word = "param", name = declaration.name,
+      reading:problem({ file = where.file, line = where.line, word = "param",
+        name = declaration.name,
         at = "name" }, ('param "%s" from %s: %s'):format(declaration.name,
         given.from or "the run", message))
     else
@@ -108,7 +114,8 @@ end
 
 local function declare(reading, word, object, declaration, given)
   local what <const> = ('%s "%s"'):format(word.name, declaration.name)
-  local where <const> = { file = declaration.where.file, line = declaration.where.line, word = word.name,
+  local where <const> = { file = declaration.where.file, line = declaration.where.line,
+    word = word.name,
     name = declaration.name }
   if declaration.complete then
     reading:problem(where, what .. " already has its table")
@@ -178,7 +185,8 @@ local function instance_methods(reading, word, declaration)
   return function(_, key)
     local method <const> = methods[key]
     if method then return method end
-    local message <const> = ('instance "%s" has no method %s%s'):format(declaration.name, text.show(key),
+    local message <const> = ('instance "%s" has no method %s%s'):format(declaration.name,
+      text.show(key),
       text.nearest(tostring(key), names) and text.did_you_mean(tostring(key), names)
       or "; :acquire { … } in a pipeline gives a live instance, which has push, pull, run, exec, destroy")
     if not reading.loading then failure.raise("invalid", "%s", message) end
@@ -194,14 +202,16 @@ local function named(reading, word)
     local where <const> = reading.here()
     where.word = word.name
     if not reading.loading then
-      failure.raise("invalid", "%s declares, and what a run is made of is declared before it begins: at the top level",
+      failure.raise("invalid",
+        "%s declares, and what a run is made of is declared before it begins: at the top level",
         word.name)
     end
     if not actions.check_name(reading, where, name) then return unknown end
     if not check_new(reading, where, name) then return unknown end
     local declaration <const> = { word = word.name, name = name, fields = {},
       where = { file = where.file, line = where.line } }
-    local methods <const> = word.name == "instance" and instance_methods(reading, word, declaration) or nil
+    local methods <const> = word.name ==
+      "instance" and instance_methods(reading, word, declaration) or nil
     local object <const> = setmetatable({}, object_meta(reading, word, declaration, methods))
     reading.context.declared[object] = declaration
     table.insert(reading.program[lists[word.name]], declaration)
@@ -224,7 +234,8 @@ local function readable(reading, word, get)
         if declaration.name == key then return get(declaration) end
         names[index] = declaration.name
       end
-      local message <const> = ('no %s is declared with the name %s%s'):format(word.name, text.show(key),
+      local message <const> = ('no %s is declared with the name %s%s'):format(word.name,
+        text.show(key),
         text.nearest(key, names) and text.did_you_mean(key, names)
         or ('; write %s "%s" { … } before it'):format(word.name, tostring(key)))
       if not reading.loading then failure.raise("invalid", "%s", message) end
@@ -234,7 +245,8 @@ local function readable(reading, word, get)
       return unknown
     end,
     __newindex = function(_, key)
-      failure.raise("invalid", "%s.%s cannot be set; it is given with the run", word.name, tostring(key))
+      failure.raise("invalid", "%s.%s cannot be set; it is given with the run", word.name,
+        tostring(key))
     end,
   })
 end
@@ -260,7 +272,8 @@ local function secret_reference(reading)
       reference = setmetatable({}, { __metatable = false, __tostring = function()
         return "secret." .. declaration.name
       end, __concat = function()
-        failure.raise("invalid", "secret.%s is a reference, not a text: give it to `env`, and let the command read "
+        failure.raise("invalid",
+          "secret.%s is a reference, not a text: give it to `env`, and let the command read "
           .. "the environment", declaration.name)
       end })
       declaration.reference = reference
@@ -276,7 +289,8 @@ local function policy_table(reading, word)
     where.word = word.name
     if check.is_unknown(given) then return unknown end
     if given ~= nil and type(given) ~= "table" then
-      reading:problem(where, ("expected a table after %s, as in %s, got %s"):format(word.name, word.example,
+      reading:problem(where,
+        ("expected a table after %s, as in %s, got %s"):format(word.name, word.example,
         text.show(given)))
       return unknown
     end

@@ -1,5 +1,5 @@
--- Files that a cholfile reads while it is loaded: itself, its modules, data below its folder. Each is
--- kept in the program's sources; a resumed run reads the kept ones and never the disk.
+-- Files that a cholfile reads while it is loaded: itself, its modules, data below its folder. Each
+-- is kept in the program's sources; a resumed run reads the kept ones and never the disk.
 
 local failure <const> = require "core.failure"
 local list <const> = require "core.list"
@@ -30,16 +30,21 @@ end
 function M.open(reading, name, absolute)
   if reading.by_path[name] then return reading.by_path[name] end
   if reading.stored then
-    local item <const> = reading.stored["/" .. name] or #reading.program.sources == 0 and reading.stored.first
+    local item <const> = reading.stored["/" .. name] or #reading.program.sources ==
+      0 and reading.stored.first
     if not item then
-      failure.raise("not_found", 'the run keeps no file "%s"; it was not read when the run began', name)
+      failure.raise("not_found", 'the run keeps no file "%s"; it was not read when the run began',
+        name)
     end
     return remember(reading, item.path, item.text)
   end
   local stat <const> = native.fs.stat(absolute)
-  if stat and stat.kind == "folder" then failure.raise("invalid", '"%s" is a folder, not a file', name) end
+  if stat and stat.kind == "folder" then
+    failure.raise("invalid", '"%s" is a folder, not a file', name)
+  end
   if stat and stat.size > most_bytes then
-    failure.raise("invalid", '"%s" is too large to be read into a cholfile: %d bytes, at most %d', name,
+    failure.raise("invalid", '"%s" is too large to be read into a cholfile: %d bytes, at most %d',
+      name,
       stat.size, most_bytes)
   end
   return remember(reading, name, native.fs.read(absolute))
@@ -51,14 +56,16 @@ local function inside(reading, relative, what)
   local folder <const> = reading.program.folder
   local wanted <const> = path.normalise(path.join(folder, relative))
   if not path.is_inside(folder, wanted) then
-    failure.raise("invalid", '%s lies outside the cholfile\'s folder; only files below it are read', what)
+    failure.raise("invalid", '%s lies outside the cholfile\'s folder; only files below it are read',
+      what)
   end
   if reading.stored then return wanted end
   local stat <const> = native.fs.stat(wanted)
   if not stat then return nil end
   reading.real_folder = reading.real_folder or native.fs.real_path(folder)
   if not path.is_inside(reading.real_folder, native.fs.real_path(wanted)) then
-    failure.raise("invalid", '%s leads out of the cholfile\'s folder by a link; only files below it are read', what)
+    failure.raise("invalid",
+      '%s leads out of the cholfile\'s folder by a link; only files below it are read', what)
   end
   return wanted
 end
@@ -132,9 +139,11 @@ end
 
 local function read_file(reading, relative)
   if type(relative) ~= "string" or relative == "" or path.is_absolute(relative) then
-    failure.raise("invalid", 'read_file expects a path below the cholfile\'s folder, got %s', text.show(relative))
+    failure.raise("invalid", 'read_file expects a path below the cholfile\'s folder, got %s',
+      text.show(relative))
   elseif not reading.loading and not reading.by_path[relative] then
-    failure.raise("invalid", 'read_file("%s"): files are read while the cholfile is loaded, at its top level', relative)
+    failure.raise("invalid",
+      'read_file("%s"): files are read while the cholfile is loaded, at its top level', relative)
   end
   local absolute <const> = inside(reading, relative, ('"%s"'):format(relative))
   if not absolute then failure.raise("not_found", 'read_file: there is no file "%s"', relative) end

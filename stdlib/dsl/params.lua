@@ -30,12 +30,15 @@ local function read_lua(name, source)
   if not chunk then failure.raise("invalid", "%s:%s: %s", name, line or "?", message) end
   -- Expects whatever the file raises.
   local ok <const>, value <const> = pcall(chunk)
-  if not ok then error(failure.wrap(value, ("reading params from %s failed"):format(name), "invalid"), 0) end
+  if not ok then
+    error(failure.wrap(value, ("reading params from %s failed"):format(name), "invalid"), 0)
+  end
   return value
 end
 
 local function read_json(name, source)
-  local ok <const>, value <const> = pcall(native.json.decode, source) -- expects text that is no JSON
+  -- expects text that is no JSON
+  local ok <const>, value <const> = pcall(native.json.decode, source)
   if not ok then
     failure.raise("invalid", "%s is no valid JSON: %s", name, failure.from(value).message)
   end
@@ -84,11 +87,14 @@ end
 function M.type_of(default)
   if default == nil then return "string" end
   local kind <const> = math.type(default) == "integer" and "integer" or type(default)
-  if kind == "integer" or kind == "number" or kind == "boolean" or kind == "string" then return kind end
+  if kind == "integer" or kind == "number" or kind == "boolean" or kind == "string" then
+    return kind
+  end
   return nil
 end
 
---- A value of the param's type, or nil and what is wrong. Durations, sizes and money stay as written.
+--- A value of the param's type, or nil and what is wrong. Durations, sizes and money stay as
+--- written.
 ---@param param { type: string, choices: any[]|nil }
 ---@param given { value: any, text: boolean|nil }
 ---@return any, string|nil

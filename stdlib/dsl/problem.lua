@@ -59,7 +59,9 @@ end
 ---@return string
 function M.render_all(program, options)
   local parts <const> = {}
-  for index, problem in ipairs(program.problems) do parts[index] = M.render(program, problem, options) end
+  for index, problem in ipairs(program.problems) do
+    parts[index] = M.render(program, problem, options)
+  end
   return table.concat(parts, "\n")
 end
 
@@ -77,7 +79,8 @@ end
 --- For --json: the fields that are promised.
 ---@return table
 function M.to_data(problem)
-  return { file = problem.file, line = problem.line, column = problem.column, length = problem.length,
+  return { file = problem.file, line = problem.line, column = problem.column,
+    length = problem.length,
     message = problem.message, hint = problem.hint }
 end
 

@@ -23,7 +23,8 @@ local function tell(reading, declaration, path, message, prefix)
   local where <const> = { file = declaration.where.file, line = declaration.where.line,
     word = declaration.word, name = declaration.name, path = path }
   local what <const> = ('%s "%s"'):format(declaration.word, declaration.name)
-  reading:problem(where, (prefix == false and "" or ('field "%s" of %s: '):format(check.path_text(path), what))
+  reading:problem(where,
+    (prefix == false and "" or ('field "%s" of %s: '):format(check.path_text(path), what))
     .. message)
 end
 
@@ -41,7 +42,8 @@ local function check_place(reading, index, sync, side)
   local place <const> = sync.fields[side]
   if not place then return end
   if place.scheme ~= "file" then
-    tell(reading, sync, { side }, ("places at %s:// are not in this version yet"):format(place.scheme))
+    tell(reading, sync, { side },
+      ("places at %s:// are not in this version yet"):format(place.scheme))
     return
   end
   if place.instance and not index.instances.by_name[place.instance] then
@@ -56,11 +58,14 @@ local function check_sync(reading, index, sync)
   if not from or not to or from.scheme ~= "file" or to.scheme ~= "file" then return end
   local what <const> = ('sync "%s"'):format(sync.name)
   if not from.instance and not to.instance then
-    tell(reading, sync, {}, ("%s leads from here to here; one side must be on an instance, as in \"gpu:%s\"")
+    tell(reading, sync, {},
+      ("%s leads from here to here; one side must be on an instance, as in \"gpu:%s\"")
       :format(what, to.path:gsub("^%./", "/")), false)
   elseif from.instance and to.instance then
-    tell(reading, sync, {}, (from.instance == to.instance and "%s has both sides on the instance \"%s\"; "
-      .. "one must be here" or "%s leads from one instance to another; sync through a folder here instead, "
+    tell(reading, sync, {},
+      (from.instance == to.instance and "%s has both sides on the instance \"%s\"; "
+      .. "one must be here"
+        or "%s leads from one instance to another; sync through a folder here instead, "
       .. "in two steps"):format(what, from.instance), false)
   end
   sync.fields.instance = from.instance or to.instance
@@ -70,7 +75,8 @@ end
 local function check_metrics(reading, task)
   for name in list.sorted(task.fields.metrics or {}) do
     if not name:find("^[%a_][%w_./-]*$") then
-      tell(reading, task, { "metrics", name }, ("%s is no name for a metric: letters, digits and _ . / -")
+      tell(reading, task, { "metrics", name },
+        ("%s is no name for a metric: letters, digits and _ . / -")
         :format(text.show(name)))
     end
   end
@@ -146,12 +152,13 @@ local function check_cycle(reading)
   if #cycle == 2 then
     tell(reading, task, { "after" }, ('task "%s" cannot come after itself'):format(cycle[1]), false)
   else
-    tell(reading, task, { "after" }, ("tasks wait for each other in a cycle: %s (each is after the next)")
+    tell(reading, task, { "after" },
+      ("tasks wait for each other in a cycle: %s (each is after the next)")
       :format(table.concat(cycle, " -> ")), false)
   end
 end
 
--- `{name}` ---------------------------------------------------------------------------------------------
+-- `{name}` ----------------------------------------------------------------------------------------
 
 local function check_fills(reading, declaration, path, value, allowed)
   for name in fill.names(value) do

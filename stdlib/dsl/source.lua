@@ -154,7 +154,8 @@ function M.name_on_line(source, line, name)
     if token.line > line then break end
     if token.kind == "name" and token.text == name then
       local before <const> = tokens[index - 1]
-      if not is_op(before, ".") and not is_op(before, ":") and not is_op(tokens[index + 1], "=") then
+      if not is_op(before, ".") and not is_op(before, ":")
+        and not is_op(tokens[index + 1], "=") then
         return token
       end
       fallback = fallback or token
@@ -251,8 +252,11 @@ local function find_call(tokens, line, word, name, wanted_key)
         best = best or { word = token }
         goto continue
       end
-      while is_op(tokens[at], ")") or is_op(tokens[at], "(") or is_op(tokens[at], ",") do at = at + 1 end
-      local found <const> = { word = token, name = name and named, open = is_op(tokens[at], "{") and at or nil }
+      while is_op(tokens[at], ")") or is_op(tokens[at], "(") or is_op(tokens[at], ",") do
+        at = at + 1
+      end
+      local found <const> =
+        { word = token, name = name and named, open = is_op(tokens[at], "{") and at or nil }
       if not wanted_key or not found.open then
         if not best or not best.open then best = found end
         if not wanted_key then return best end
@@ -282,8 +286,8 @@ local function span(source, first, last)
   return { line = first.line, column = first.column, length = math.max(1, length) }
 end
 
---- Where `word "name" { … }` that begins on `line` has the value (or the key) at `path`; the nearest
---- part that can be found when the table is not written out.
+--- Where `word "name" { … }` that begins on `line` has the value (or the key) at `path`; the
+--- nearest part that can be found when the table is not written out.
 ---@param source Source
 ---@param where { line: integer, word: string, name: string|nil, path: any[]|nil, at: "key"|"name"|nil }
 ---@return Span|nil
@@ -304,7 +308,8 @@ function M.find(source, where)
     if not matched then break end
     found = { entry = matched, depth = depth }
     open = is_op(tokens[matched.first], "{") and matched.first or nil
-    if not open and tokens[matched.first].kind == "name" and is_op(tokens[matched.first + 1], "{") then
+    if not open and tokens[matched.first].kind ==
+      "name" and is_op(tokens[matched.first + 1], "{") then
       open = matched.first + 1
     end
   end

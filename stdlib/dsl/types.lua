@@ -1,5 +1,6 @@
 -- Types of the language that core/check does not know: references to what the cholfile declares,
--- providers, policies, metrics. `context.declared` maps the objects that words gave to declarations.
+-- providers, policies, metrics. `context.declared` maps the objects that words gave to
+-- declarations.
 
 local check <const> = require "core.check"
 local failure <const> = require "core.failure"
@@ -16,7 +17,8 @@ local function reference(word, article)
     local declaration <const> = context.declared[value]
     if declaration and declaration.word == word then return declaration.name end
     if declaration then
-      return nil, ('expected %s, got the %s "%s"'):format(expected, declaration.word, declaration.name)
+      return nil,
+        ('expected %s, got the %s "%s"'):format(expected, declaration.word, declaration.name)
     end
     return nil, ("expected %s, got %s"):format(expected, text.show(value))
   end }
@@ -25,7 +27,8 @@ end
 local task_reference <const> = reference("task", "a")
 
 local function check_task_names(value, report, path, context)
-  local items <const> = type(value) == "table" and not context.declared[value] and value or { value }
+  local items <const> = type(value) ==
+    "table" and not context.declared[value] and value or { value }
   local names <const> = {}
   for index, item in ipairs(items) do
     local name <const>, message <const> = task_reference.parse(item, context)
@@ -111,13 +114,15 @@ local function check_policy(value, report, path, context)
     local typed <const> = {}
     for index, item in ipairs(value) do
       path[#path + 1] = index
-      typed[#typed + 1] = not check.is_unknown(item) and check_policy(item, report, path, context) or nil
+      typed[#typed + 1] =
+        not check.is_unknown(item) and check_policy(item, report, path, context) or nil
       path[#path] = nil
     end
     return typed
   end
   local key <const> = path[#path]
-  report(path, ("expected a policy such as %s { … } or a function from (failure, history) to a verdict, got %s")
+  report(path,
+    ("expected a policy such as %s { … } or a function from (failure, history) to a verdict, got %s")
     :format(type(key) == "string" and key or "retry", text.show(value)))
   return nil
 end
@@ -132,8 +137,10 @@ local function count_captures(pattern)
       if position == #pattern then return nil, "it ends with %" end
       position = position + (pattern:sub(position + 1, position + 1) == "b" and 3 or 1)
     elseif character == "[" then
-      local close = pattern:find("]", position + (pattern:find("^%^?%]", position + 1) and 3 or 2), true)
-      while close and pattern:sub(close - 1, close - 1) == "%" and pattern:sub(close - 2, close - 1) ~= "%%" do
+      local close =
+        pattern:find("]", position + (pattern:find("^%^?%]", position + 1) and 3 or 2), true)
+      while close and pattern:sub(close - 1, close - 1) ==
+        "%" and pattern:sub(close - 2, close - 1) ~= "%%" do
         close = pattern:find("]", close + 1, true)
       end
       if not close then return nil, "a [ without its ]" end
@@ -158,7 +165,8 @@ local function parse_pattern(value)
   if not captures then
     return nil, ("the pattern %s is malformed: %s"):format(text.show(value), message)
   elseif captures == 0 then
-    return nil, ('the pattern %s captures nothing; put the number in parentheses, as in "loss=(%%S+)"')
+    return nil,
+      ('the pattern %s captures nothing; put the number in parentheses, as in "loss=(%%S+)"')
       :format(text.show(value))
   end
   return value
@@ -178,14 +186,16 @@ local function parse_env(value, context)
   if secret then return { secret = secret.name, optional = secret.optional or nil } end
   if type(value) == "string" then return value end
   if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
-  return nil, ("expected a text, a number or a secret such as secret.NAME, got %s"):format(text.show(value))
+  return nil,
+    ("expected a text, a number or a secret such as secret.NAME, got %s"):format(text.show(value))
 end
 
 local choosers <const> = { "cheapest", "fastest", "most_reliable" }
 
 local function parse_chooser(value)
   if type(value) == "function" or list.contains(choosers, value) then return value end
-  return nil, ("expected cheapest, fastest, most_reliable or a function from offers to their order, got %s%s")
+  return nil,
+    ("expected cheapest, fastest, most_reliable or a function from offers to their order, got %s%s")
     :format(text.show(value), text.did_you_mean(value, choosers))
 end
 

@@ -1,5 +1,5 @@
--- The value of a name that is wrong: it absorbs whatever is done with it, so that one mistake is told
--- once and reading goes on to find the others.
+-- The value of a name that is wrong: it absorbs whatever is done with it, so that one mistake is
+-- told once and reading goes on to find the others.
 
 local check <const> = require "core.check"
 
@@ -10,7 +10,8 @@ local unknown <const> = setmetatable({}, meta)
 
 local function absorb() return unknown end
 
-for _, event in ipairs { "__index", "__call", "__concat", "__add", "__sub", "__mul", "__div", "__mod",
+for _, event in ipairs { "__index", "__call", "__concat", "__add", "__sub", "__mul", "__div",
+  "__mod",
   "__pow", "__unm", "__idiv", "__band", "__bor", "__bxor", "__shl", "__shr", "__bnot" } do
   meta[event] = absorb
 end

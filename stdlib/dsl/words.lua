@@ -1,5 +1,6 @@
--- Every word of a cholfile, once, as data: what it is, its fields with types, units and defaults, and
--- an example. Checking, `choline explain`, the editor's meta files and the reference manual read it.
+-- Every word of a cholfile, once, as data: what it is, its fields with types, units and defaults,
+-- and an example. Checking, `choline explain`, the editor's meta files and the reference manual
+-- read it.
 
 
 local M = {}
@@ -44,7 +45,8 @@ M.list = {
         example = '{ "adam", "sgd" }' },
       { name = "required", type = "boolean",
         help = "must it be given? true when there is no default", example = "true" },
-      { name = "help", type = "string", help = "one line for people", example = '"passes over the data"' },
+      { name = "help", type = "string", help = "one line for people",
+        example = '"passes over the data"' },
     },
     example = 'param "epochs" { default = 90, help = "passes over the data" }' },
 
@@ -66,7 +68,8 @@ M.list = {
       { name = "gpu", type = "strings",
         help = "any of these GPUs; \":2\" after a name for two of them",
         example = '{ "RTX 4090", "A100-80GB:2" }' },
-      { name = "cpus", type = "integer", min = 1, help = "at least this many processors", example = "8" },
+      { name = "cpus", type = "integer", min = 1, help = "at least this many processors",
+        example = "8" },
       { name = "memory", type = "size", help = "at least this much memory", example = '"32 GB"' },
       { name = "disk", type = "size", help = "at least this much disk", example = '"80 GB"' },
       { name = "image", type = "string", help = "container image that the instance starts with",
@@ -74,9 +77,11 @@ M.list = {
       { name = "spot", type = "boolean", default = false,
         help = "cheaper, and the provider may take it away at any time", example = "true" },
       { name = "max_price", type = "price", help = "the most that is paid", example = '"$0.60/h"' },
-      { name = "from", type = "providers", help = "who may rent it; this computer when it is not said",
+      { name = "from", type = "providers",
+        help = "who may rent it; this computer when it is not said",
         example = '{ here { price = "$0.10/h" } }' },
-      { name = "region", type = "strings", help = "only in these regions", example = '"eu-central"' },
+      { name = "region", type = "strings", help = "only in these regions",
+        example = '"eu-central"' },
       { name = "keep", type = "boolean", default = false,
         help = "leave it running when the run ends; `choline gc` ends it", example = "true" },
     },
@@ -89,12 +94,14 @@ M.list = {
       .. "again while tasks run there, and a last time at the end. In commands {NAME} is its path on "
       .. "the instance. Files that .gitignore names are left out on the way to an instance.",
     fields = {
-      { name = "from", type = "place", required = true, help = "where the files are", example = '"."' },
+      { name = "from", type = "place", required = true, help = "where the files are",
+        example = '"."' },
       { name = "to", type = "place", required = true, help = "where they go",
         example = '"gpu:/workspace"' },
       { name = "every", type = "duration", help = "again after this long, while tasks run",
         example = '"2m"' },
-      { name = "exclude", type = "strings", help = "patterns of files to leave out, as in .gitignore",
+      { name = "exclude", type = "strings",
+        help = "patterns of files to leave out, as in .gitignore",
         example = '{ "*.pt", "data/" }' },
       { name = "include_ignored", type = "boolean", default = false,
         help = "also send what .gitignore names", example = "true" },
@@ -124,7 +131,8 @@ M.list = {
       { name = "resume", type = "table", help = "how it goes on from a checkpoint",
         example = '{ from = "checkpoints", run = "python train.py --resume {checkpoint}" }',
         fields = {
-          { name = "from", type = "sync name", required = true, help = "the sync that holds checkpoints",
+          { name = "from", type = "sync name", required = true,
+            help = "the sync that holds checkpoints",
             example = '"checkpoints"' },
           { name = "run", type = "command", required = true,
             help = "in place of run, with {checkpoint} as the path of the newest complete one",
@@ -195,7 +203,8 @@ end)]] },
     fields = {
       { name = "price", type = "price", default = "$0/h", help = "as if it cost this much",
         example = '"$0.10/h"' },
-      { name = "capacity", type = "integer", min = 0, help = "at most this many at once", example = "2" },
+      { name = "capacity", type = "integer", min = 0, help = "at most this many at once",
+        example = "2" },
       { name = "spot", type = "boolean", help = "offers are spot offers", example = "true" },
       { name = "delay", type = "duration", help = "how long it takes until an instance is ready",
         example = '"5s"' },
@@ -238,7 +247,8 @@ end)]] },
       { name = "choose", type = "chooser", default = "cheapest",
         help = "which offer is taken: cheapest, fastest, most_reliable, or a function from offers to "
           .. "their order", example = "cheapest" },
-      { name = "max", type = "integer", min = 0, default = 10, help = "at most this many other instances",
+      { name = "max", type = "integer", min = 0, default = 10,
+        help = "at most this many other instances",
         example = "5" },
     },
     example = 'failover { on = { "preempted", "lost" }, choose = cheapest }' },
@@ -247,8 +257,9 @@ end)]] },
     summary = "gives up when the task has been tried for longer than this",
     example = 'retry = { deadline "36h", retry { max = 10 } }' },
 
-  -- Verdicts of policies written as functions --------------------------------------------------------
-  { name = "again", group = "verdict", call = "none", summary = "try again on the same instance, at once",
+  -- Verdicts of policies written as functions -----------------------------------------------------
+  { name = "again", group = "verdict", call = "none",
+    summary = "try again on the same instance, at once",
     example = "return again()" },
   { name = "wait", group = "verdict", call = "value",
     value = { name = "time", type = "duration", required = true, example = '"30s"' },
@@ -261,15 +272,16 @@ end)]] },
     value = { name = "why", type = "string", example = '"three times the same error"' },
     summary = "the task has failed", example = 'return give_up "three times the same error"' },
 
-  -- Choosers ---------------------------------------------------------------------------------------
+  -- Choosers --------------------------------------------------------------------------------------
   { name = "cheapest", group = "chooser", call = "constant", summary = "the lowest price first",
     example = "failover { choose = cheapest }" },
-  { name = "fastest", group = "chooser", call = "constant", summary = "the strongest hardware first",
+  { name = "fastest", group = "chooser", call = "constant",
+    summary = "the strongest hardware first",
     example = "failover { choose = fastest }" },
   { name = "most_reliable", group = "chooser", call = "constant",
     summary = "the most reliable host first", example = "failover { choose = most_reliable }" },
 
-  -- In pipelines, handlers and tasks that are functions ------------------------------------------------
+  -- In pipelines, handlers and tasks that are functions -------------------------------------------
   { name = "parallel", group = "program", call = "special", waits = true,
     summary = "runs a function for every point of a grid, at once",
     help = "Gives a list of { point, value } in the order of the grid, names sorted. The first failure "
@@ -296,7 +308,7 @@ end)]] },
     help = "The first argument is a format. Nothing is written again when a run is replayed.",
     example = 'log.info("epoch %d", epoch)' },
 
-  -- Functions of the top level ---------------------------------------------------------------------
+  -- Functions of the top level --------------------------------------------------------------------
   { name = "read_file", group = "module", call = "special",
     summary = "the text of a file below the cholfile's folder, read while the file is loaded",
     help = "What was read is kept with the run, so that a resumed run reads the same.",
@@ -306,7 +318,7 @@ end)]] },
     help = "The module has the same words. It runs once; its text is kept with the run.",
     example = 'local spot = require "recipes.spot"' },
 
-  -- Of the version with schedules and alerts -----------------------------------------------------------
+  -- Of the version with schedules and alerts ------------------------------------------------------
   { name = "when", group = "program", call = "special", since = "next",
     summary = "a condition over metrics", example = 'when(metric "loss":below(0.1))' },
   { name = "metric", group = "program", call = "special", since = "next",
@@ -347,7 +359,8 @@ M.placeholders = {
   { name = "task", help = "the task's name" },
   { name = "attempt", help = "which try this is, from 1" },
   { name = "instance", help = "the instance's name in the cholfile" },
-  { name = "checkpoint", help = "path of the newest complete checkpoint on the instance; in resume.run" },
+  { name = "checkpoint",
+    help = "path of the newest complete checkpoint on the instance; in resume.run" },
 }
 
 -- How types are written and what becomes of them, for the manual.
@@ -357,26 +370,32 @@ M.types = {
   { name = "integer", lua = "integer", help = "a whole number", example = "3" },
   { name = "number", lua = "number", help = "a number", example = "0.98" },
   { name = "boolean", lua = "boolean", help = "true or false", example = "true" },
-  { name = "function", lua = "function", help = "a Lua function", example = "function(context) end" },
+  { name = "function", lua = "function", help = "a Lua function",
+    example = "function(context) end" },
   { name = "table", lua = "table", help = "a table with fields of its own" },
   { name = "duration", lua = "string", help = "a time span; units ms, s, m, h, d, w, largest first",
     example = '"2h30m"' },
-  { name = "size", lua = "string", help = "a number of bytes; kB, MB, GB, TB by 1000 and KiB, MiB, GiB by 1024",
+  { name = "size", lua = "string",
+    help = "a number of bytes; kB, MB, GB, TB by 1000 and KiB, MiB, GiB by 1024",
     example = '"80 GB"' },
   { name = "money", lua = "string", help = "US dollars", example = '"$40"' },
   { name = "price", lua = "string", help = "US dollars per hour", example = '"$0.60/h"' },
-  { name = "place", lua = "string", help = "./path here, NAME:/path on an instance, s3://bucket/key",
+  { name = "place", lua = "string",
+    help = "./path here, NAME:/path on an instance, s3://bucket/key",
     example = '"gpu:/workspace"' },
   { name = "command", lua = "string|(string|number)[]",
     help = "a text for the instance's shell, or a list that needs no shell",
     example = '{ "python", "train.py" }' },
-  { name = "strings", lua = "string|string[]", help = "a text or a list of texts", example = '{ "*.pt" }' },
+  { name = "strings", lua = "string|string[]", help = "a text or a list of texts",
+    example = '{ "*.pt" }' },
   { name = "instance", lua = "Instance|string", help = "what instance \"NAME\" gave, or its name",
     example = "gpu" },
   { name = "task names", lua = "string|string[]|Task|Task[]", help = "a task or a list of tasks",
     example = '{ "prepare" }' },
-  { name = "sync name", lua = "string|Sync", help = "the name of a sync", example = '"checkpoints"' },
-  { name = "providers", lua = "Provider|Provider[]", help = "a provider's settings or a list of them",
+  { name = "sync name", lua = "string|Sync", help = "the name of a sync",
+    example = '"checkpoints"' },
+  { name = "providers", lua = "Provider|Provider[]",
+    help = "a provider's settings or a list of them",
     example = "{ here() }" },
   { name = "failure kinds", lua = "FailureKind|FailureKind[]", help = "kinds of failure",
     example = failure_kinds },
@@ -395,9 +414,11 @@ M.types = {
 }
 
 M.metric_fields = {
-  { name = "pattern", type = "pattern", required = true, help = "Lua pattern; its capture is the number",
+  { name = "pattern", type = "pattern", required = true,
+    help = "Lua pattern; its capture is the number",
     example = '"loss=(%S+)"' },
-  { name = "step", type = "pattern", help = "Lua pattern; its capture is the step", example = '"epoch=(%d+)"' },
+  { name = "step", type = "pattern", help = "Lua pattern; its capture is the step",
+    example = '"epoch=(%d+)"' },
   { name = "goal", type = "string", choices = { "max", "min" }, help = "which values are better",
     example = '"min"' },
 }

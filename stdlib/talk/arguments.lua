@@ -58,7 +58,8 @@ local function store(spec, parsed, option, value)
     return
   end
   if option.choices and not list.contains(option.choices, value) then
-    refuse(spec, "--%s takes %s, got %s%s", option.name, text.join(option.choices, "or"), text.show(value),
+    refuse(spec, "--%s takes %s, got %s%s", option.name, text.join(option.choices, "or"),
+      text.show(value),
       text.did_you_mean(value, option.choices))
   end
   if option.type then
@@ -126,7 +127,8 @@ local function place_words(spec, parsed, words)
       index = #words + 1
     elseif words[index] ~= nil then
       if argument.choices and not list.contains(argument.choices, words[index]) then
-        refuse(spec, "expected %s, got %s%s", text.join(argument.choices, "or"), text.show(words[index]),
+        refuse(spec, "expected %s, got %s%s", text.join(argument.choices, "or"),
+          text.show(words[index]),
           text.did_you_mean(words[index], argument.choices))
       end
       parsed[key] = words[index]
@@ -152,7 +154,9 @@ function M.parse(spec, argv)
   local index = 1
   for position, word in ipairs(argv) do
     if word == "--" then break end
-    if (word == "--help" or word == "-h") and not (spec.command and position > 2) then return { help = true } end
+    if (word == "--help" or word == "-h") and not (spec.command and position > 2) then
+      return { help = true }
+    end
   end
   while index <= #argv do
     local word <const> = argv[index]
@@ -215,22 +219,29 @@ end
 ---@param spec Spec
 ---@return string
 function M.help(spec)
-  local lines <const> = { "usage: " .. M.usage(spec), "", spec.summary:sub(1, 1):upper() .. spec.summary:sub(2) .. "." }
+  local lines <const> =
+    { "usage: " .. M.usage(spec), "", spec.summary:sub(1, 1):upper() .. spec.summary:sub(2) .. "." }
   if spec.help then
     lines[#lines + 1] = ""
     list.append(lines, text.wrap(spec.help, 80))
   end
-  local arguments <const> = list.map(spec.arguments, function(each) return { each.name, each.help } end)
+  local arguments <const> =
+    list.map(spec.arguments, function(each) return { each.name, each.help } end)
   if spec.assignments then arguments[#arguments + 1] = { "NAME=VALUE", spec.assignments.help } end
-  if spec.command then arguments[#arguments + 1] = { "COMMAND", "the command and its arguments, after --" } end
+  if spec.command then
+    arguments[#arguments + 1] = { "COMMAND", "the command and its arguments, after --" }
+  end
   rows(lines, "arguments:", arguments)
   rows(lines, "options:", list.map(options_of(spec), function(each)
-    return { M.option_text(each), each.help .. (each.choices and (" (%s)"):format(table.concat(each.choices, ", ")) or "") }
+    return { M.option_text(each),
+      each.help .. (each.choices and (" (%s)"):format(table.concat(each.choices, ", ")) or "") }
   end))
   rows(lines, #spec.examples == 1 and "example:" or "examples:",
     list.map(spec.examples, function(each) return { each[1], each[2] } end))
   local exits <const> = {}
-  for code, meaning in list.sorted(spec.exits) do exits[#exits + 1] = { tostring(code), meaning } end
+  for code, meaning in list.sorted(spec.exits) do
+    exits[#exits + 1] = { tostring(code), meaning }
+  end
   rows(lines, "exit codes:", exits)
   return table.concat(lines, "\n") .. "\n"
 end
@@ -261,7 +272,8 @@ function M.overview(specs)
     end
   end
   lines[#lines + 1] = ""
-  lines[#lines + 1] = "choline COMMAND --help says more of one command, choline explain WORD of a word."
+  lines[#lines + 1] =
+    "choline COMMAND --help says more of one command, choline explain WORD of a word."
   return table.concat(lines, "\n") .. "\n"
 end
 

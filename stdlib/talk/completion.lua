@@ -57,7 +57,8 @@ local function bash_case(spec, names, words)
     ("      options=%s"):format(single(table.concat(words_of(spec), " "))) }
   local kinds <const> = {}
   for index, argument in ipairs(spec.arguments) do
-    kinds[index] = ("%d) kind=%s ;;"):format(index, single(resolve(kind_of(argument), names, words)))
+    kinds[index] =
+      ("%d) kind=%s ;;"):format(index, single(resolve(kind_of(argument), names, words)))
   end
   if #kinds > 0 then
     lines[#lines + 1] = "      case $position in " .. table.concat(kinds, " ") .. " esac"
@@ -97,7 +98,8 @@ function M.bash(specs, words)
   return table.concat(lines, "\n") .. "\n" .. bash_tail
 end
 
-local zsh_actions <const> = { file = "_files", params = "_files -g '*.(json|lua)'", cholfile = "_files -g '*.lua'",
+local zsh_actions <const> = { file = "_files", params = "_files -g '*.(json|lua)'",
+  cholfile = "_files -g '*.lua'",
   run = "_choline_ids", instance = "_choline_instances" }
 
 local function zsh_action(argument, names, words)
@@ -118,16 +120,26 @@ local function zsh_case(spec, names, words)
     local value <const> = option.value and (":%s:%s"):format(option.value:lower(),
       zsh_action(option, names, words)) or ""
     local star <const> = option.many and "*" or ""
-    parts[#parts + 1] = single(("%s--%s[%s]%s"):format(star, option.name, zsh_text(option.help), value))
+    parts[#parts + 1] =
+      single(("%s--%s[%s]%s"):format(star, option.name, zsh_text(option.help), value))
     if option.short then
-      parts[#parts + 1] = single(("%s-%s[%s]%s"):format(star, option.short, zsh_text(option.help), value))
+      parts[#parts + 1] =
+        single(("%s-%s[%s]%s"):format(star, option.short, zsh_text(option.help), value))
     end
   end
   for _, argument in ipairs(spec.arguments) do
-    parts[#parts + 1] = single(("%s:%s:%s"):format(argument.many and "*" or argument.optional and ":" or "",
+    parts[#parts + 1] = single(("%s:%s:%s"):format(argument.many and "*" or argument.optional
+      and ":" or "",
       argument.name:lower(), zsh_action(argument, names, words)))
   end
   return ("    %s) _arguments -s %s ;;"):format(spec.name, table.concat(parts, " "))
+end
+
+--- A zsh function that offers a field of what a command prints as JSON.
+local function zsh_names(name, command, field)
+  local pattern <const> = ([[s/^ *"%s": "\([^"]*\)".*/\1/p]]):format(field)
+  return ([[%s() { compadd -- ${(f)"$(%s --json 2>/dev/null | sed -n '%s')"} }]])
+    :format(name, command, pattern)
 end
 
 ---@param specs Spec[]
@@ -137,13 +149,14 @@ function M.zsh(specs, words)
   local names <const> = list.map(specs, function(spec) return spec.name end)
   local lines <const> = { "#compdef choline",
     "# zsh completion for choline: put it into a folder of $fpath as _choline",
-    [[_choline_ids() { compadd -- ${(f)"$(choline ls --json 2>/dev/null | sed -n 's/^ *"id": "\([^"]*\)".*/\1/p')"} }]],
-    [[_choline_instances() { compadd -- ${(f)"$(choline instances --json 2>/dev/null | sed -n 's/^ *"name": "\([^"]*\)".*/\1/p')"} }]],
+    zsh_names("_choline_ids", "choline ls", "id"),
+    zsh_names("_choline_instances", "choline instances", "name"),
     "_choline() {", "  local -a commands", "  commands=(" }
   for _, spec in ipairs(specs) do
     lines[#lines + 1] = "    " .. single(spec.name .. ":" .. zsh_text(spec.summary))
   end
-  list.append(lines, { "  )", "  if (( CURRENT == 2 )); then _describe command commands; return; fi",
+  list.append(lines,
+    { "  )", "  if (( CURRENT == 2 )); then _describe command commands; return; fi",
     "  local command=$words[2]", "  shift words; (( CURRENT -= 1 ))", "  case $command in" })
   for _, spec in ipairs(specs) do lines[#lines + 1] = zsh_case(spec, names, words) end
   list.append(lines, { "  esac", "}",
@@ -172,11 +185,13 @@ function M.fish(specs, words)
     "complete -c choline -n __fish_use_subcommand -f -l version -d 'show the version'",
     "complete -c choline -n __fish_use_subcommand -f -l help -d 'show help'" }
   for _, spec in ipairs(specs) do
-    local here <const> = ("complete -c choline -n '__fish_seen_subcommand_from %s'"):format(spec.name)
+    local here <const> =
+      ("complete -c choline -n '__fish_seen_subcommand_from %s'"):format(spec.name)
     lines[#lines + 1] = ("complete -c choline -n __fish_use_subcommand -f -a %s -d %s"):format(spec.name,
       single(spec.summary))
     for _, option in ipairs(arguments.options_of(spec)) do
-      lines[#lines + 1] = ("%s%s -l %s%s -d %s"):format(here, option.short and " -s " .. option.short or "",
+      lines[#lines + 1] = ("%s%s -l %s%s -d %s"):format(here,
+        option.short and " -s " .. option.short or "",
         option.name, option.value and " -r" or "", single(option.help))
     end
     for _, argument in ipairs(spec.arguments) do
@@ -187,7 +202,7 @@ function M.fish(specs, words)
   return table.concat(lines, "\n") .. "\n"
 end
 
--- The manual page ------------------------------------------------------------------------------------
+-- The manual page ---------------------------------------------------------------------------------
 
 local function roff(value)
   local escaped <const> = value:gsub("\\", "\\e"):gsub("%-", "\\-"):gsub("…", "...")
@@ -202,7 +217,8 @@ local function man_command(lines, spec)
     list.append(lines, { ".TP", ".I " .. roff(argument.name), roff(argument.help) })
   end
   for _, option in ipairs(spec.options) do
-    list.append(lines, { ".TP", ".B " .. roff(text.trim(arguments.option_text(option))), roff(option.help) })
+    list.append(lines,
+      { ".TP", ".B " .. roff(text.trim(arguments.option_text(option))), roff(option.help) })
   end
   for _, example in ipairs(spec.examples) do
     list.append(lines, { ".PP", ".EX", "  " .. roff(example[1]), ".EE" })
@@ -214,7 +230,8 @@ end
 ---@param kinds { name: string, exit: integer, help: string }[]  of failures
 ---@return string
 function M.man(specs, version, kinds)
-  local lines <const> = { ('.TH CHOLINE 1 "" "choline %s" "User Commands"'):format(version), ".SH NAME",
+  local lines <const> = { ('.TH CHOLINE 1 "" "choline %s" "User Commands"'):format(version),
+    ".SH NAME",
     "choline \\- trains models on cheap rented instances, as a cholfile says", ".SH SYNOPSIS",
     ".B choline", ".I COMMAND", "[OPTIONS] [ARGUMENTS]", ".SH DESCRIPTION",
     roff("A cholfile is a Lua program that says what to rent, what to send, what to run and what to do "
@@ -230,7 +247,8 @@ function M.man(specs, version, kinds)
   for code, names in list.sorted(by_code) do
     list.append(lines, { ".TP", (".B %d"):format(code), roff(table.concat(names, ", ")) })
   end
-  list.append(lines, { ".SH ENVIRONMENT", ".TP", ".B NO_COLOR", "no colours, when it is set to anything",
+  list.append(lines,
+    { ".SH ENVIRONMENT", ".TP", ".B NO_COLOR", "no colours, when it is set to anything",
     ".TP", ".B XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_CACHE_HOME",
     roff("where credentials, the store of runs, and caches are; ~/.config, ~/.local/state, ~/.cache"),
     ".SH FILES", ".TP", ".I Cholfile.lua", "the cholfile of a folder" })

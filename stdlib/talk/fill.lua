@@ -71,7 +71,8 @@ end
 local function value_of(name, values, what)
   local value = values[name]
   if value == nil then
-    failure.raise("invalid", "nothing gives {%s} in %s; known: %s", name, what, text.join(list.keys(values)))
+    failure.raise("invalid", "nothing gives {%s} in %s; known: %s", name, what,
+      text.join(list.keys(values)))
   end
   value = value_text(value)
   if value:find("\0", 1, true) then

@@ -49,7 +49,8 @@ if __name__ == "__main__":
 
 return {
   ["check of a right file says what it holds"] = function(t)
-    local folder <const> = t.folder { ["Cholfile.lua"] = 'instance "b" {}\ntask "t" { on = "b", run = "x" }' }
+    local folder <const> =
+      t.folder { ["Cholfile.lua"] = 'instance "b" {}\ntask "t" { on = "b", run = "x" }' }
     local seen <const> = run("check", { file = folder })
     t.equal({ seen.code, seen.out }, { 0, { "Cholfile.lua is right: 1 task and 1 instance" } })
   end,
@@ -64,8 +65,10 @@ return {
   ["check prints JSON for programs, an empty array when all is right"] = function(t)
     local wrong <const> = t.folder { ["Cholfile.lua"] = '\ntaks "x" {}\n' }
     local seen <const> = run("check", { file = wrong, json = true })
-    t.equal(seen.json, '[{"column":1,"file":"Cholfile.lua","length":4,"line":2,"message":"unknown name \\"taks\\"; did you mean \\"task\\"?"}]')
-    local right <const> = t.folder { ["Cholfile.lua"] = 'instance "b" {}\ntask "t" { on = "b", run = "x" }' }
+    t.equal(seen.json,
+      '[{"column":1,"file":"Cholfile.lua","length":4,"line":2,"message":"unknown name \\"taks\\"; did you mean \\"task\\"?"}]')
+    local right <const> =
+      t.folder { ["Cholfile.lua"] = 'instance "b" {}\ntask "t" { on = "b", run = "x" }' }
     t.equal(run("check", { file = right, json = true }).json, "[]")
   end,
   ["explain knows every word and every field"] = function(t)
@@ -73,7 +76,8 @@ return {
     for _, word in ipairs(words.list) do
       t.contains(table.concat(run("explain", { word = word.name }).out, "\n"), word.name)
       for _, field in ipairs(word.fields or {}) do
-        t.contains(table.concat(run("explain", { word = word.name .. "." .. field.name }).out, "\n"), field.type)
+        t.contains(table.concat(run("explain", { word = word.name .. "." .. field.name }).out,
+          "\n"), field.type)
       end
     end
   end,
@@ -82,17 +86,22 @@ return {
     for _, word in ipairs(require("dsl.words").list) do t.contains(text, word.name) end
   end,
   ["explain answers an unknown word or field with the nearest"] = function(t)
-    t.raises(function() run("explain", { word = "taks" }) end, 'there is no word "taks"; did you mean "task"?')
-    t.raises(function() run("explain", { word = "task.rnu" }) end, 'task has no field "rnu"; did you mean "run"?')
-    t.contains(t.raises(function() run("explain", { word = "job" }) end).message, 'did you mean "task"?')
+    t.raises(function() run("explain", { word = "taks" }) end,
+      'there is no word "taks"; did you mean "task"?')
+    t.raises(function() run("explain", { word = "task.rnu" }) end,
+      'task has no field "rnu"; did you mean "run"?')
+    t.contains(t.raises(function() run("explain", { word = "job" }) end).message,
+      'did you mean "task"?')
   end,
   ["every word has an example that the language reads"] = function(t)
     local cholfile <const> = require "dsl.cholfile"
     for _, word in ipairs(require("dsl.words").list) do
       if word.since ~= "next" and word.group == "declaration" then
         local before <const> = word.name == "instance" and "" or 'local gpu = instance "gpu" {}\n'
-        local program <const> = cholfile.load { lenient = true, path = "/Cholfile.lua", stored = { { path = "Cholfile.lua",
-          text = 'param "more" { default = 1 }\n' .. (word.name == "param" and "" or 'param "epochs" { default = 1 }\n')
+        local program <const> = cholfile.load { lenient = true, path = "/Cholfile.lua",
+          stored = { { path = "Cholfile.lua",
+          text = 'param "more" { default = 1 }\n'
+            .. (word.name == "param" and "" or 'param "epochs" { default = 1 }\n')
             .. before .. word.example .. '\npipeline "last" (function() end)' } } }
         t.equal(require("dsl.problem").render_all(program), "", word.name)
       end
@@ -106,19 +115,27 @@ return {
     end
   end,
   ["init finds script, flags, checkpoints, metrics, requirements and GPU use"] = function(t)
-    local seen <const> = init(t, { ["train.py"] = trainer, ["util.py"] = "x = 1", ["requirements.txt"] = "torch", [".gitignore"] = "data/" })
+    local seen <const> =
+      init(t, { ["train.py"] = trainer, ["util.py"] = "x = 1", ["requirements.txt"] = "torch",
+      [".gitignore"] = "data/" })
     t.equal(seen.code, 0)
-    for _, part in ipairs { 'param "epochs" { default = 90, help = "passes" }', 'param "batch_size" { default = 64 }',
-      "--batch-size {batch_size}", "pip install -r requirements.txt", 'to = "./out/ckpt", every = "1m"',
-      "--resume {checkpoint}", 'loss = { pattern = "loss=(%S+)", step = "epoch=(%d+)", goal = "min" }',
-      'val_acc = { pattern = "val_acc=(%S+)", step = "epoch=(%d+)", goal = "max" }', "imports torch",
+    for _, part in ipairs { 'param "epochs" { default = 90, help = "passes" }',
+      'param "batch_size" { default = 64 }',
+      "--batch-size {batch_size}", "pip install -r requirements.txt",
+      'to = "./out/ckpt", every = "1m"',
+      "--resume {checkpoint}",
+      'loss = { pattern = "loss=(%S+)", step = "epoch=(%d+)", goal = "min" }',
+      'val_acc = { pattern = "val_acc=(%S+)", step = "epoch=(%d+)", goal = "max" }',
+      "imports torch",
       "What .gitignore names stays here" } do
       t.contains(seen.text, part)
     end
   end,
   ["what init writes passes check, whatever it found"] = function(t)
-    local found <const> = { { ["main.py"] = "print(1)" }, { ["a b.py"] = "if __name__ == '__main__': pass" },
-      { ["note.ipynb"] = "{}" }, { ["src/train.py"] = trainer }, { ["train.py"] = trainer, ["pyproject.toml"] = "" },
+    local found <const> = { { ["main.py"] = "print(1)" },
+      { ["a b.py"] = "if __name__ == '__main__': pass" },
+      { ["note.ipynb"] = "{}" }, { ["src/train.py"] = trainer },
+      { ["train.py"] = trainer, ["pyproject.toml"] = "" },
       { ["train.py"] = trainer, ["environment.yml"] = "" } }
     for _, files in ipairs(found) do
       local seen <const>, folder = init(t, files)
@@ -127,10 +144,13 @@ return {
     end
   end,
   ["init overwrites nothing unless it is told to"] = function(t)
-    local raised <const> = t.raises(function() init(t, { ["train.py"] = "", ["Cholfile.lua"] = "-- mine" }) end)
+    local raised <const> =
+      t.raises(function() init(t, { ["train.py"] = "", ["Cholfile.lua"] = "-- mine" }) end)
     t.equal(raised.kind, "conflict")
-    t.contains(init(t, { ["train.py"] = "", ["Cholfile.lua"] = "-- mine" }, { force = true }).text, "train.py")
-    local shown <const> = init(t, { ["train.py"] = "", ["Cholfile.lua"] = "-- mine" }, { stdout = true })
+    t.contains(init(t, { ["train.py"] = "", ["Cholfile.lua"] = "-- mine" }, { force = true }).text,
+      "train.py")
+    local shown <const> =
+      init(t, { ["train.py"] = "", ["Cholfile.lua"] = "-- mine" }, { stdout = true })
     t.equal(shown.text, "-- mine")
     t.contains(shown.written, 'task "train"')
   end,
@@ -138,12 +158,14 @@ return {
     local raised <const> = t.raises(function() init(t, {}) end)
     t.equal(raised.kind, "not_found")
     t.contains(raised.message, "choline init SCRIPT")
-    t.contains(t.raises(function() init(t, {}, { script = "no.py" }) end).message, 'there is no script "no.py"')
+    t.contains(t.raises(function() init(t, {}, { script = "no.py" }) end).message,
+      'there is no script "no.py"')
   end,
   ["help of an unknown command is answered with the nearest"] = function(t)
     t.contains(run("help", {}).written, "usage: choline COMMAND")
     t.contains(run("help", { command = "run" }).written, "usage: choline run")
-    t.raises(function() run("help", { command = "rnu" }) end, 'there is no command "rnu"; did you mean "run"?')
+    t.raises(function() run("help", { command = "rnu" }) end,
+      'there is no command "rnu"; did you mean "run"?')
   end,
   ["version says the version"] = function(t)
     t.equal(run("version", {}).out, { "choline " .. native.version })

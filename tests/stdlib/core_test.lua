@@ -65,11 +65,13 @@ return {
   ["a failure tells its causes"] = function(t)
     local inner <const> = failure.new("crashed", "the command ended with 1")
     local outer <const> = failure.wrap(inner, "setup of \"train\" failed", "setup_failed")
-    t.equal(tostring(outer), "setup of \"train\" failed\n  because (crashed): the command ended with 1")
+    t.equal(tostring(outer),
+      "setup of \"train\" failed\n  because (crashed): the command ended with 1")
     t.equal(failure.root(outer), inner)
   end,
   ["an unknown kind of failure is refused with the nearest"] = function(t)
-    t.contains(tostring(t.raises(function() failure.new("crashd", "x") end)), 'did you mean "crashed"?')
+    t.contains(tostring(t.raises(function() failure.new("crashd", "x") end)),
+      'did you mean "crashed"?')
   end,
   ["a plain error keeps its place"] = function(t)
     local made <const> = failure.from("Cholfile.lua:12: attempt to index nil")
@@ -78,14 +80,16 @@ return {
     t.equal(tostring(made), "Cholfile.lua:12: attempt to index nil")
   end,
   ["a failure survives the way through data"] = function(t)
-    local made <const> = failure.wrap(failure.new("lost", "no word", { seconds = 9 }), "gone", "preempted")
+    local made <const> =
+      failure.wrap(failure.new("lost", "no word", { seconds = 9 }), "gone", "preempted")
     local back <const> = failure.from(failure.to_data(made))
     t.equal(back.kind, "preempted")
     t.equal(back.cause.kind, "lost")
     t.equal(back.cause.fields.seconds, 9)
   end,
   ["options are typed and get their defaults"] = function(t)
-    t.equal(check.options("copy", fields, { path = "a", count = 3 }), { path = "a", count = 3, timeout = 60.0 })
+    t.equal(check.options("copy", fields, { path = "a", count = 3 }),
+      { path = "a", count = 3, timeout = 60.0 })
   end,
   ["all problems of options are told at once"] = function(t)
     local raised <const> = t.raises(function()
@@ -105,6 +109,7 @@ return {
   ["a locked table answers an unknown key with the nearest"] = function(t)
     local codes <const> = strict.lock({ done = 0, failed = 1 }, "exit code")
     t.equal(codes.done, 0)
-    t.contains(t.raises(function() return codes.doen end), 'unknown exit code "doen"; did you mean "done"?')
+    t.contains(t.raises(function() return codes.doen end),
+      'unknown exit code "doen"; did you mean "done"?')
   end,
 }

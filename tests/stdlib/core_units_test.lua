@@ -13,7 +13,8 @@ end
 
 return {
   ["a duration reads its units, largest first"] = function(t)
-    for text, seconds in pairs { ["90s"] = 90.0, ["2h30m"] = 9000.0, ["36h"] = 129600.0, ["1d"] = 86400.0,
+    for text, seconds in pairs { ["90s"] = 90.0, ["2h30m"] = 9000.0, ["36h"] = 129600.0,
+      ["1d"] = 86400.0,
       ["500ms"] = 0.5, ["1.5h"] = 5400.0, ["1h 30m"] = 5400.0, ["0"] = 0.0, ["2w"] = 1209600.0 } do
       t.equal(duration.parse(text), seconds, text)
     end
@@ -22,11 +23,13 @@ return {
     t.equal(message(duration.parse, 90), 'expected a duration such as "90s" or "2h30m", got 90')
   end,
   ["a duration without a unit names the units"] = function(t)
-    t.equal(message(duration.parse, "90"), 'expected a duration such as "90s" or "2h30m", got "90", '
+    t.equal(message(duration.parse, "90"),
+      'expected a duration such as "90s" or "2h30m", got "90", '
       .. "which has no unit (one of ms, s, m, h, d, w)")
   end,
   ["a unit that is spelled out is answered with its short form"] = function(t)
-    t.equal(message(duration.parse, "5 minutes"), 'unknown unit "minutes" in the duration "5 minutes"; write "m"')
+    t.equal(message(duration.parse, "5 minutes"),
+      'unknown unit "minutes" in the duration "5 minutes"; write "m"')
   end,
   ["units out of order are refused"] = function(t)
     t.contains(message(duration.parse, "30s1h"), "out of order")
@@ -59,8 +62,10 @@ return {
     t.equal(size.parse "0 B", 0)
   end,
   ["an unknown unit of a size is answered with the nearest"] = function(t)
-    t.equal(message(size.parse, "80 GBs"), 'unknown unit "GBs" in the size "80 GBs"; did you mean "GB"?')
-    t.equal(message(size.parse, "80 gb"), 'unknown unit "gb" in the size "80 gb"; did you mean "GB"?')
+    t.equal(message(size.parse, "80 GBs"),
+      'unknown unit "GBs" in the size "80 GBs"; did you mean "GB"?')
+    t.equal(message(size.parse, "80 gb"),
+      'unknown unit "gb" in the size "80 gb"; did you mean "GB"?')
     t.contains(message(size.parse, "80"), "which has no unit")
     t.equal(message(size.parse, 80), 'expected a size such as "80 GB" or "10 GiB", got 80')
   end,
@@ -80,8 +85,10 @@ return {
     t.equal(money.parse "$40", 40.0)
     t.equal(money.parse_price "$0.60/h", 0.6)
     t.equal(message(money.parse, "$1/h"), 'expected money such as "$40", got the price "$1/h"')
-    t.equal(message(money.parse_price, "$1"), 'expected a price such as "$0.60/h", got "$1"; say per what: "$1/h"')
-    t.equal(message(money.parse, "40"), 'expected money such as "$40", got "40"; write the $ before it')
+    t.equal(message(money.parse_price, "$1"),
+      'expected a price such as "$0.60/h", got "$1"; say per what: "$1/h"')
+    t.equal(message(money.parse, "40"),
+      'expected money such as "$40", got "40"; write the $ before it')
     t.contains(message(money.parse, "40€"), "US dollars")
   end,
   ["small amounts keep two digits that say something"] = function(t)

@@ -13,7 +13,9 @@ end
 
 local function given(values)
   local params <const> = {}
-  for name, value in pairs(values) do params[name] = { value = value, text = true, from = "the command line" } end
+  for name, value in pairs(values) do
+    params[name] = { value = value, text = true, from = "the command line" }
+  end
   return params
 end
 
@@ -21,7 +23,8 @@ end
 local function problems(t, text, options)
   local found <const> = {}
   for index, each in ipairs(load(t, text, options).problems) do
-    found[index] = ("%s%s: %s"):format(each.line or "-", each.column and ":" .. each.column or "", each.message)
+    found[index] =
+      ("%s%s: %s"):format(each.line or "-", each.column and ":" .. each.column or "", each.message)
   end
   return found
 end
@@ -54,13 +57,16 @@ budget "$40"
     t.equal(program.syncs[2].fields.every, 120.0)
     t.equal(program.syncs[2].fields.checkpoints, true)
     t.equal(program.syncs[1].fields.direction, "push")
-    t.equal(program.instances[1].fields.from, { { provider = "local", settings = { price = 0.0 } } })
+    t.equal(program.instances[1].fields.from,
+      { { provider = "local", settings = { price = 0.0 } } })
     t.equal(program.budget, 40.0)
     t.equal(program.tasks[1].where, { file = "Cholfile.lua", line = 4 })
   end,
   ["a problem is rendered with its line and a caret"] = function(t)
-    local program <const> = load(t, 'local gpu = instance "gpu" {\n  gpuu = "RTX 4090",\n}\ntask "t" { on = gpu, run = "x" }\n')
-    t.equal(problem.render_all(program), 'Cholfile.lua:2:3: unknown field "gpuu" of instance "gpu"; did you mean "gpu"?\n'
+    local program <const> =
+      load(t, 'local gpu = instance "gpu" {\n  gpuu = "RTX 4090",\n}\ntask "t" { on = gpu, run = "x" }\n')
+    t.equal(problem.render_all(program),
+      'Cholfile.lua:2:3: unknown field "gpuu" of instance "gpu"; did you mean "gpu"?\n'
       .. '    2 |   gpuu = "RTX 4090",\n      |   ^~~~')
   end,
   ["a caret stands under its text after a tab and after letters of more bytes"] = function(t)
@@ -68,7 +74,8 @@ budget "$40"
     local lines <const> = {}
     for line in problem.render_all(program):gmatch("[^\n]+") do lines[#lines + 1] = line end
     t.equal(lines[3]:find("^", 1, true) ~= nil, true)
-    t.equal(utf8.len(lines[2]:sub(1, lines[2]:find("rnu", 1, true) - 1)), utf8.len(lines[3]:sub(1, lines[3]:find("^", 1, true) - 1)))
+    t.equal(utf8.len(lines[2]:sub(1, lines[2]:find("rnu", 1, true) - 1)),
+      utf8.len(lines[3]:sub(1, lines[3]:find("^", 1, true) - 1)))
   end,
   ["colours are there only when they are asked for"] = function(t)
     local program <const> = load(t, "x()")
@@ -83,19 +90,23 @@ budget "$40"
     })
   end,
   ["a word of another world is answered with ours"] = function(t)
-    t.equal(problems(t, box .. train .. 'print("x")'), { '3:1: unknown name "print"; did you mean "log.info"?' })
+    t.equal(problems(t, box .. train .. 'print("x")'),
+      { '3:1: unknown name "print"; did you mean "log.info"?' })
   end,
   ["an unknown unit has the value under its caret"] = function(t)
-    t.equal(problems(t, 'instance "box" { disk = "80 GBs" }\n' .. 'task "t" { on = "box", run = "x" }'), {
+    t.equal(problems(t,
+      'instance "box" { disk = "80 GBs" }\n' .. 'task "t" { on = "box", run = "x" }'), {
       '1:25: field "disk" of instance "box": unknown unit "GBs" in the size "80 GBs"; did you mean "GB"?' })
   end,
   ["a reference to nothing is answered with the nearest"] = function(t)
-    t.equal(problems(t, box .. 'task "a" { on = "bxo", run = "x" }\ntask "b" { on = box, after = { "aa" }, run = "x" }'), {
+    t.equal(problems(t,
+      box .. 'task "a" { on = "bxo", run = "x" }\ntask "b" { on = box, after = { "aa" }, run = "x" }'), {
       '2:17: field "on" of task "a": no instance is called "bxo"; did you mean "box"?',
       '3:32: field "after[1]" of task "b": no task is called "aa"; did you mean "a"?' })
   end,
   ["a wrong kind of reference says what it is"] = function(t)
-    t.equal(problems(t, box .. 'local s = sync "s" { from = ".", to = "box:/w" }\ntask "a" { on = s, run = "x" }'), {
+    t.equal(problems(t,
+      box .. 'local s = sync "s" { from = ".", to = "box:/w" }\ntask "a" { on = s, run = "x" }'), {
       '3:17: field "on" of task "a": expected an instance or its name, got the sync "s"' })
   end,
   ["a name that is declared twice points to the first"] = function(t)
@@ -128,20 +139,30 @@ sync "c" { from = "box:/a", to = "box:/b" }]])
     t.equal(problems(t, 'param "epochs" { default = 3 }\n' .. box
       .. 'task "a" { on = box, run = "train --epochs {epoch}" }'), {
       '3:28: field "run" of task "a": nothing gives {epoch}; did you mean "epochs"?' })
-    t.equal(problems(t, box .. [[task "a" { on = box, run = "echo ${HOME} {{print}} {run} {attempt}" }]]), {})
-    t.contains(problems(t, box .. 'task "a" { on = box, run = "x {checkpoint}" }')[1], "in resume.run only")
+    t.equal(problems(t,
+      box .. [[task "a" { on = box, run = "echo ${HOME} {{print}} {run} {attempt}" }]]), {})
+    t.contains(problems(t, box .. 'task "a" { on = box, run = "x {checkpoint}" }')[1],
+      "in resume.run only")
   end,
   ["a secret that is not declared is refused"] = function(t)
-    t.equal(problems(t, 'secret "API_KEY"\n' .. box .. 'task "a" { on = box, run = "x", env = { K = secret.API_KYE } }'), {
+    t.equal(problems(t,
+      'secret "API_KEY"\n' .. box
+      .. 'task "a" { on = box, run = "x", env = { K = secret.API_KYE } }'), {
       '3:52: no secret is declared with the name "API_KYE"; did you mean "API_KEY"?' })
   end,
   ["a secret is a reference and cannot be put into a text"] = function(t)
-    local program <const> = load(t, 'secret "K" { optional = true }\n' .. box .. 'task "a" { on = box, run = "x", env = { K = secret.K } }')
+    local program <const> =
+      load(t, 'secret "K" { optional = true }\n' .. box
+      .. 'task "a" { on = box, run = "x", env = { K = secret.K } }')
     t.equal(program.tasks[1].fields.env, { K = { secret = "K", optional = true } })
-    t.contains(problems(t, 'secret "K"\n' .. box .. train .. 'local x = "a" .. secret.K')[1], "is a reference, not a text")
+    t.contains(problems(t, 'secret "K"\n' .. box .. train .. 'local x = "a" .. secret.K')[1],
+      "is a reference, not a text")
   end,
   ["waiting at the top level is refused, and reading goes on"] = function(t)
-    local found <const> = problems(t, box .. train .. 'local taken = box:acquire()\ntaken:run "x"\nsleep "3s"\nparallel { a = { 1 } } (print)')
+    local found <const> =
+      problems(t,
+      box .. train
+      .. 'local taken = box:acquire()\ntaken:run "x"\nsleep "3s"\nparallel { a = { 1 } } (print)')
     t.equal(#found, 4)
     t.contains(found[1], "3:19: box:acquire waits, and the top level of a cholfile may not wait")
     t.contains(found[2], "sleep waits")
@@ -170,16 +191,21 @@ log.info("epochs %d", 3)]])
     t.equal(program.messages[1].text, "epochs 3")
   end,
   ["a metric without a capture is refused"] = function(t)
-    t.contains(problems(t, box .. 'task "a" { on = box, run = "x", metrics = { loss = "loss=%S+" } }')[1], "captures nothing")
-    t.contains(problems(t, box .. 'task "a" { on = box, run = "x", metrics = { loss = "loss=(%S+" } }')[1], "malformed")
+    t.contains(problems(t,
+      box .. 'task "a" { on = box, run = "x", metrics = { loss = "loss=%S+" } }')[1],
+      "captures nothing")
+    t.contains(problems(t,
+      box .. 'task "a" { on = box, run = "x", metrics = { loss = "loss=(%S+" } }')[1], "malformed")
   end,
   ["a syntax error has its place and a caret"] = function(t)
     local program <const> = load(t, "local x = = 3\n")
-    t.equal(problem.render_all(program), "Cholfile.lua:1:9: syntax error: unexpected symbol near '='\n"
+    t.equal(problem.render_all(program),
+      "Cholfile.lua:1:9: syntax error: unexpected symbol near '='\n"
       .. "    1 | local x = = 3\n      |         ^")
   end,
   ["an error while reading is a problem beside the others"] = function(t)
-    t.equal(problems(t, box .. 'task "a" { on = box, rnu = "x", run = "y" }\nlocal t = nil\nt.x = 1\n'), {
+    t.equal(problems(t,
+      box .. 'task "a" { on = box, rnu = "x", run = "y" }\nlocal t = nil\nt.x = 1\n'), {
       '2:22: unknown field "rnu" of task "a"; did you mean "run"?',
       "4: attempt to index a nil value (local 't')" })
   end,
@@ -196,18 +222,22 @@ log.info("epochs %d", 3)]])
     t.equal(raised.message, 'there is no file "/nowhere/Nothing.lua"')
   end,
   ["the fields of a name without a table are its defaults"] = function(t)
-    local program <const> = load(t, 'secret "K"\ninstance "box"\ntask "t" { on = "box", run = "x" }')
+    local program <const> =
+      load(t, 'secret "K"\ninstance "box"\ntask "t" { on = "box", run = "x" }')
     t.equal(program.problems, {})
     t.equal(program.instances[1].fields.spot, false)
   end,
   ["a table that is computed is checked, with the caret at its word"] = function(t)
-    t.equal(problems(t, box .. 'local fields = { on = box, rnu = "x", run = "y" }\ntask "a" (fields)\n'), {
+    t.equal(problems(t,
+      box .. 'local fields = { on = box, rnu = "x", run = "y" }\ntask "a" (fields)\n'), {
       '3:1: unknown field "rnu" of task "a"; did you mean "run"?' })
   end,
   ["a stored program needs no disk"] = function(t)
     local program <const> = cholfile.load { path = "/gone/Cholfile.lua", stored = {
-      { path = "Cholfile.lua", text = 'local m = require "m"\n' .. box .. 'task "t" { on = box, run = m.run }' },
-      { path = "m.lua", text = 'return { run = "echo " .. read_file("x.txt") }' }, { path = "x.txt", text = "hello" } } }
+      { path = "Cholfile.lua",
+        text = 'local m = require "m"\n' .. box .. 'task "t" { on = box, run = m.run }' },
+      { path = "m.lua", text = 'return { run = "echo " .. read_file("x.txt") }' },
+        { path = "x.txt", text = "hello" } } }
     t.equal(program.problems, {})
     t.equal(program.tasks[1].fields.run, { shell = "echo hello" })
     t.equal(program.folder, "/gone")
@@ -236,22 +266,29 @@ end)]])
       parallel = function(axes, fn) calls[#calls + 1] = axes return fn() end,
     }
     t.equal(program.pipelines[1].body(), "live")
-    t.equal(calls, { { "warn", "at 3" }, 120.0, { "box", { disk = 1000000000 } }, { a = { 1, 2 } } })
+    t.equal(calls,
+      { { "warn", "at 3" }, 120.0, { "box", { disk = 1000000000 } }, { a = { 1, 2 } } })
   end,
   ["acquire refuses what an instance has not"] = function(t)
-    local program <const> = load(t, box .. 'pipeline "p" (function() box:acquire { dsk = "1 GB" } end)')
+    local program <const> =
+      load(t, box .. 'pipeline "p" (function() box:acquire { dsk = "1 GB" } end)')
     program.engine = { acquire = function() end }
-    t.contains(t.raises(program.pipelines[1].body).message, 'unknown field "dsk" of box:acquire; did you mean "disk"?')
+    t.contains(t.raises(program.pipelines[1].body).message,
+      'unknown field "dsk" of box:acquire; did you mean "disk"?')
   end,
   ["a policy may not wait"] = function(t)
     local call <const> = require "policy.call"
-    local program <const> = load(t, box .. 'task "t" { on = box, run = "x", retry = function() box:acquire() end }')
+    local program <const> =
+      load(t, box .. 'task "t" { on = box, run = "x", retry = function() box:acquire() end }')
     program.engine = { acquire = function() return "live" end }
-    t.contains(t.raises(function() call.policy(program.tasks[1].fields.retry, {}, {}) end).message, "box:acquire")
+    t.contains(t.raises(function() call.policy(program.tasks[1].fields.retry, {}, {}) end).message,
+      "box:acquire")
   end,
   ["best gives the result with the highest or the lowest value"] = function(t)
-    local program <const> = load(t, 'pipeline "p" (function(rs) return best(rs), tostring(best(rs, "min")) end)')
-    local top <const>, lowest <const> = program.pipelines[1].body { { point = { lr = 1 }, value = 2 },
+    local program <const> =
+      load(t, 'pipeline "p" (function(rs) return best(rs), tostring(best(rs, "min")) end)')
+    local top <const>,
+    lowest <const> = program.pipelines[1].body { { point = { lr = 1 }, value = 2 },
       { point = { lr = 3 }, value = 1 } }
     t.equal(top.value, 2)
     t.equal(lowest, "lr=3")
@@ -264,13 +301,16 @@ param "limit" { default = "2h", type = "duration" }
 param "deep" { default = false }
 param "kind" { default = "adam", choices = { "adam", "sgd" } }
 ]] .. box .. 'task "t" { on = box, run = "x", timeout = param.limit }'
-    local program <const> = load(t, text, { params = given { epochs = "7", lr = "1", limit = "90m", deep = "true", kind = "sgd" } })
+    local program <const> =
+      load(t, text,
+      { params = given { epochs = "7", lr = "1", limit = "90m", deep = "true", kind = "sgd" } })
     t.equal(program.problems, {})
     t.equal(program.values, { epochs = 7, lr = 1.0, limit = "90m", deep = true, kind = "sgd" })
     t.equal(program.tasks[1].fields.timeout, 5400.0)
   end,
   ["a param of a wrong type, an unknown one and a missing one are told at once"] = function(t)
-    local text <const> = 'param "epochs" { default = 3 }\nparam "data" { type = "string" }\nparam "k" { default = "a", choices = { "a", "b" } }\n'
+    local text <const> =
+      'param "epochs" { default = 3 }\nparam "data" { type = "string" }\nparam "k" { default = "a", choices = { "a", "b" } }\n'
       .. box .. train
     t.equal(problems(t, text, { params = given { epochs = "many", epoch = "3", k = "c" } }), {
       '-: unknown param "epoch" from the command line; did you mean "epochs"?',
@@ -282,7 +322,8 @@ param "kind" { default = "adam", choices = { "adam", "sgd" } }
   ["a thousand lines are read without a problem"] = function(t)
     local lines <const> = { box }
     for index = 1, 200 do
-      lines[#lines + 1] = ('sync "s%d" { from = "./in/%d", to = "box:/in/%d" }\ntask "t%d" {\n  on = box,\n  run = "python x.py --n %d {s%d}",\n}')
+      lines[#lines + 1] =
+        ('sync "s%d" { from = "./in/%d", to = "box:/in/%d" }\ntask "t%d" {\n  on = box,\n  run = "python x.py --n %d {s%d}",\n}')
         :format(index, index, index, index, index, index)
     end
     local program <const> = load(t, table.concat(lines, "\n"))

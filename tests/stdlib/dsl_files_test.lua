@@ -1,5 +1,5 @@
--- Modules and files of a cholfile: found beside it, confined to its folder, kept with the run. Params
--- from files, and the finder of places in a source.
+-- Modules and files of a cholfile: found beside it, confined to its folder, kept with the run.
+-- Params from files, and the finder of places in a source.
 
 local cholfile <const> = require "dsl.cholfile"
 local params <const> = require "dsl.params"
@@ -15,7 +15,9 @@ end
 
 local function messages(program)
   local found <const> = {}
-  for index, each in ipairs(program.problems) do found[index] = ("%s:%d: %s"):format(each.file, each.line, each.message) end
+  for index, each in ipairs(program.problems) do
+    found[index] = ("%s:%d: %s"):format(each.file, each.line, each.message)
+  end
   return found
 end
 
@@ -32,24 +34,32 @@ return {
     t.equal(#program.sources[2].sha256, 64)
   end,
   ["a problem in a module has the module's place and line"] = function(t)
-    local program <const> = load(t, { ["Cholfile.lua"] = 'require "m"', ["m.lua"] = '\ntask "a" { on = "box", rnu = 1, run = "x" }' })
+    local program <const> =
+      load(t, { ["Cholfile.lua"] = 'require "m"',
+      ["m.lua"] = '\ntask "a" { on = "box", rnu = 1, run = "x" }' })
     t.equal(messages(program), { 'm.lua:2: unknown field "rnu" of task "a"; did you mean "run"?' })
     t.equal(program.problems[1].column, 24)
   end,
   ["a module that is not there is answered with the nearest"] = function(t)
-    local program <const> = load(t, { ["Cholfile.lua"] = 'local m = require "recipes.spt"\nm.x()', ["recipes/spot.lua"] = "return {}" })
-    t.equal(messages(program), { 'Cholfile.lua:1: there is no module "recipes.spt" (looked for recipes/spt.lua); '
+    local program <const> =
+      load(t, { ["Cholfile.lua"] = 'local m = require "recipes.spt"\nm.x()',
+      ["recipes/spot.lua"] = "return {}" })
+    t.equal(messages(program),
+      { 'Cholfile.lua:1: there is no module "recipes.spt" (looked for recipes/spt.lua); '
       .. 'did you mean "recipes.spot"?' })
   end,
   ["modules in a cycle are told as one"] = function(t)
-    local program <const> = load(t, { ["Cholfile.lua"] = 'require "a"', ["a.lua"] = 'require "b"', ["b.lua"] = 'require "a"' })
+    local program <const> =
+      load(t, { ["Cholfile.lua"] = 'require "a"', ["a.lua"] = 'require "b"',
+      ["b.lua"] = 'require "a"' })
     t.equal(messages(program), { "b.lua:1: modules require each other in a cycle: a -> b -> a" })
   end,
   ["a syntax error in a module is a problem of the module"] = function(t)
     local program <const> = load(t, { ["Cholfile.lua"] = 'require "a"', ["a.lua"] = "return {\n" })
     t.equal(#program.problems, 1)
     t.equal(program.problems[1].file, "a.lua")
-    t.contains(program.problems[1].message, "syntax error: unexpected symbol at the end of the file")
+    t.contains(program.problems[1].message,
+      "syntax error: unexpected symbol at the end of the file")
   end,
   ["no name of a module leads out of the folder or to choline's own"] = function(t)
     for _, name in ipairs { "../x", "/etc/passwd", "a..b", "", ".a", "native", "core.text" } do
@@ -59,26 +69,33 @@ return {
   end,
   ["a link out of the folder is refused for modules and files"] = function(t)
     local outside <const> = t.folder { ["secret.lua"] = "return 1" }
-    local program, folder = load(t, { ["Cholfile.lua"] = 'require "linked"\nread_file "linked.lua"' })
+    local program, folder =
+      load(t, { ["Cholfile.lua"] = 'require "linked"\nread_file "linked.lua"' })
     os.execute(("ln -s '%s/secret.lua' '%s/linked.lua'"):format(outside, folder))
     program = cholfile.load { path = folder .. "/Cholfile.lua" }
     local found <const> = messages(program)
-    t.equal(found[1], 'Cholfile.lua:1: module "linked" leads out of the cholfile\'s folder by a link; only files below it are read')
-    t.equal(found[2], 'Cholfile.lua:2: "linked.lua" leads out of the cholfile\'s folder by a link; only files below it are read')
+    t.equal(found[1],
+      'Cholfile.lua:1: module "linked" leads out of the cholfile\'s folder by a link; only files below it are read')
+    t.equal(found[2],
+      'Cholfile.lua:2: "linked.lua" leads out of the cholfile\'s folder by a link; only files below it are read')
   end,
   ["files below the folder are read and kept"] = function(t)
-    local program <const> = load(t, { ["Cholfile.lua"] = 'assert(read_file "data/names.txt" == "a\\nb")', ["data/names.txt"] = "a\nb" })
+    local program <const> =
+      load(t, { ["Cholfile.lua"] = 'assert(read_file "data/names.txt" == "a\\nb")',
+      ["data/names.txt"] = "a\nb" })
     t.equal(messages(program), {})
     t.equal(program.sources[2].path, "data/names.txt")
   end,
   ["files outside, absolute or absent ones are refused"] = function(t)
-    for name, part in pairs { ["../x"] = "lies outside", ["/etc/passwd"] = "expects a path below", ["none.txt"] = "there is no file" } do
+    for name, part in pairs { ["../x"] = "lies outside", ["/etc/passwd"] = "expects a path below",
+      ["none.txt"] = "there is no file" } do
       local program <const> = load(t, { ["Cholfile.lua"] = ("read_file %q"):format(name) })
       t.contains(messages(program)[1], part)
     end
   end,
   ["params come from json and lua files"] = function(t)
-    local folder <const> = t.folder { ["p.json"] = '{ "epochs": 11, "name": "x" }', ["p.lua"] = "return { epochs = 6 * 2 }",
+    local folder <const> = t.folder { ["p.json"] = '{ "epochs": 11, "name": "x" }',
+      ["p.lua"] = "return { epochs = 6 * 2 }",
       ["bad.json"] = "{", ["list.json"] = "[1]", ["bad.lua"] = "return {", ["p.txt"] = "" }
     local given <const> = {}
     params.add_file(given, folder .. "/p.json")
@@ -86,10 +103,14 @@ return {
     params.add_file(given, folder .. "/p.lua")
     t.equal(given.epochs.value, 12)
     t.equal(given.name.value, "x")
-    t.contains(t.raises(function() params.add_file({}, folder .. "/bad.json") end).message, "is no valid JSON")
-    t.contains(t.raises(function() params.add_file({}, folder .. "/list.json") end).message, "got a list")
-    t.contains(t.raises(function() params.add_file({}, folder .. "/bad.lua") end).message, "bad.lua:1:")
-    t.contains(t.raises(function() params.add_file({}, folder .. "/p.txt") end).message, ".json and .lua files")
+    t.contains(t.raises(function() params.add_file({}, folder .. "/bad.json") end).message,
+      "is no valid JSON")
+    t.contains(t.raises(function() params.add_file({}, folder .. "/list.json") end).message,
+      "got a list")
+    t.contains(t.raises(function() params.add_file({}, folder .. "/bad.lua") end).message,
+      "bad.lua:1:")
+    t.contains(t.raises(function() params.add_file({}, folder .. "/p.txt") end).message,
+      ".json and .lua files")
     t.equal(t.raises(function() params.add_file({}, folder .. "/none.json") end).kind, "not_found")
     t.contains(t.raises(function() params.add_assignments({}, { "x" }) end).message, "NAME=VALUE")
   end,
@@ -106,7 +127,8 @@ return {
       "  list = { \"x\", y, { deep = 9 } },",
       "}" }, "\n"))
     local function find(path, at)
-      local span <const> = source.find(code, { line = 3, word = "task", name = "a", path = path, at = at })
+      local span <const> =
+        source.find(code, { line = 3, word = "task", name = "a", path = path, at = at })
       return { span.line, span.column, span.length }
     end
     t.equal(find { "run" }, { 8, 13, 1 })
@@ -119,7 +141,9 @@ return {
   end,
   ["tokens cover every byte of code, whatever it holds"] = function(t)
     local number <const> = t.numbers(11)
-    local parts <const> = { "task", " ", "\n", '"a\\"b"', "'x'", "[[l\n]]", "--c\n", "--[[ d ]]", "{", "}", "=", "1.5e3", "..", "[", "]", "'", '"' }
+    local parts <const> =
+      { "task", " ", "\n", '"a\\"b"', "'x'", "[[l\n]]", "--c\n", "--[[ d ]]", "{", "}", "=",
+      "1.5e3", "..", "[", "]", "'", '"' }
     for _ = 1, 500 do
       local text <const> = {}
       for index = 1, number(1, 20) do text[index] = parts[number(1, #parts)] end

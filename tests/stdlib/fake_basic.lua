@@ -46,7 +46,8 @@ local function add_fs(native)
   end
   function fs.stat(path)
     local out <const> = shell("stat -c '%F|%s|%Y|%a' -- " .. quote(path))
-    local kind <const>, size <const>, mtime <const>, mode <const> = out:match("^(.-)|(%d+)|(%d+)|(%d+)")
+    local kind <const>, size <const>, mtime <const>, mode <const> =
+      out:match("^(.-)|(%d+)|(%d+)|(%d+)")
     if not kind then return nil end
     local kinds <const> = { ["directory"] = "folder", ["symbolic link"] = "link" }
     return {
@@ -257,8 +258,10 @@ local function sha256(text)
     for index = 1, 64 do
       local first <const> = h + (rotate(e, 6) ~ rotate(e, 11) ~ rotate(e, 25))
         + ((e & f) ~ (~e & 0xffffffff & g)) + round_constants[index] + words[index]
-      local second <const> = (rotate(a, 2) ~ rotate(a, 13) ~ rotate(a, 22)) + ((a & b) ~ (a & c) ~ (b & c))
-      h, g, f, e, d, c, b, a = g, f, e, (d + first) & 0xffffffff, c, b, a, (first + second) & 0xffffffff
+      local second <const> =
+        (rotate(a, 2) ~ rotate(a, 13) ~ rotate(a, 22)) + ((a & b) ~ (a & c) ~ (b & c))
+      h, g, f, e, d, c, b, a = g, f, e, (d + first) & 0xffffffff, c, b, a,
+        (first + second) & 0xffffffff
     end
     for index, value in ipairs { a, b, c, d, e, f, g, h } do
       hash[index] = (hash[index] + value) & 0xffffffff

@@ -130,7 +130,8 @@ local function load_tests(path)
   return tests
 end
 
---- Runs the tests of the files whose path or sentence holds `pattern`; gives the number that failed.
+--- Runs the tests of the files whose path or sentence holds `pattern`; gives the number that
+--- failed.
 function M.run(options)
   local passed, failed = 0, 0
   local function report(name, raised)

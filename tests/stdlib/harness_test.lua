@@ -19,9 +19,12 @@ return {
   end,
   ["the fake's digest is SHA-256"] = function(t)
     local native <const> = require "native"
-    t.equal(native.text.sha256 "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
-    t.equal(native.text.sha256 "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
-    t.equal(native.text.sha256(("a"):rep(200)), "c2a908d98f5df987ade41b5fce213067efbcc21ef2240212a41e54b5e7c28ae5")
+    t.equal(native.text.sha256 "abc",
+      "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+    t.equal(native.text.sha256 "",
+      "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+    t.equal(native.text.sha256(("a"):rep(200)),
+      "c2a908d98f5df987ade41b5fce213067efbcc21ef2240212a41e54b5e7c28ae5")
   end,
   ["the fake's JSON reads back what it wrote"] = function(t)
     local json <const> = require("native").json

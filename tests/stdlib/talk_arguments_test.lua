@@ -27,36 +27,48 @@ end
 
 return {
   ["files, params and options come in any order"] = function(t)
-    t.equal(parse("run", "epochs=3", "-d", "a.lua", "--params", "p.json", "--params=q.lua", "lr=1=2"),
-      { file = "a.lua", detach = true, params = { "p.json", "q.lua" }, assignments = { "epochs=3", "lr=1=2" } })
+    t.equal(parse("run", "epochs=3", "-d", "a.lua", "--params", "p.json", "--params=q.lua",
+      "lr=1=2"),
+      { file = "a.lua", detach = true, params = { "p.json", "q.lua" },
+        assignments = { "epochs=3", "lr=1=2" } })
   end,
   ["short options may be written together, with a value at the end"] = function(t)
-    t.equal(parse("logs", "-fn", "10", "r1"), { follow = true, tail = 10, run = "r1", assignments = {} })
+    t.equal(parse("logs", "-fn", "10", "r1"),
+      { follow = true, tail = 10, run = "r1", assignments = {} })
     t.equal(parse("logs", "-n10"), { tail = 10, assignments = {} })
   end,
   ["what follows -- is a command of its own"] = function(t)
     t.equal(parse("exec", "gpu", "--run", "r1", "--", "ls", "--help", "-l"),
       { instance = "gpu", run = "r1", command = { "ls", "--help", "-l" }, assignments = {} })
     t.equal(parse("exec", "gpu", "ls", "-l").command, { "ls", "-l" })
-    t.raises(function() parse("exec", "gpu") end, "choline exec needs a command after --; see choline exec --help")
+    t.raises(function() parse("exec", "gpu") end,
+      "choline exec needs a command after --; see choline exec --help")
   end,
   ["an unknown option is answered with the nearest"] = function(t)
     t.raises(function() parse("run", "--detahc") end,
       "choline run has no option --detahc, did you mean --detach?; see choline run --help")
-    t.raises(function() parse("run", "-x") end, "choline run has no option -x; see choline run --help")
+    t.raises(function() parse("run", "-x") end,
+      "choline run has no option -x; see choline run --help")
   end,
   ["values are there when they must be, and typed"] = function(t)
-    t.raises(function() parse("run", "--name") end, "--name needs a value: --name NAME; see choline run --help")
-    t.raises(function() parse("run", "--seed", "x") end, '--seed: expected an integer, got "x"; see choline run --help')
-    t.raises(function() parse("run", "--detach=1") end, "--detach takes no value; see choline run --help")
-    t.raises(function() parse("run", "--name", "a", "--name", "b") end, "--name is given twice; see choline run --help")
+    t.raises(function() parse("run", "--name") end,
+      "--name needs a value: --name NAME; see choline run --help")
+    t.raises(function() parse("run", "--seed", "x") end,
+      '--seed: expected an integer, got "x"; see choline run --help')
+    t.raises(function() parse("run", "--detach=1") end,
+      "--detach takes no value; see choline run --help")
+    t.raises(function() parse("run", "--name", "a", "--name", "b") end,
+      "--name is given twice; see choline run --help")
     t.equal(parse("run", "--budget", "$3").budget, 3.0)
-    t.contains(t.raises(function() parse("ls", "--state", "runing") end).message, 'did you mean "running"?')
+    t.contains(t.raises(function() parse("ls", "--state", "runing") end).message,
+      'did you mean "running"?')
   end,
   ["missing and superfluous arguments are told"] = function(t)
     t.contains(t.raises(function() parse("push", "a") end).message, "choline push needs TO")
-    t.contains(t.raises(function() parse("ls", "x") end).message, 'does not know what to do with "x"')
-    t.contains(t.raises(function() parse("completion", "tcsh") end).message, "expected bash, zsh or fish")
+    t.contains(t.raises(function() parse("ls", "x") end).message,
+      'does not know what to do with "x"')
+    t.contains(t.raises(function() parse("completion", "tcsh") end).message,
+      "expected bash, zsh or fish")
   end,
   ["help is asked for anywhere before a command of its own"] = function(t)
     t.equal(parse("run", "--nonsense", "-h"), { help = true })
@@ -73,7 +85,8 @@ return {
   ["each example of a command is a command line that it takes"] = function(t)
     for _, each in ipairs(specs) do
       for _, example in ipairs(each.examples) do
-        local argv <const>, rest <const> = {}, example[1]:match("choline " .. each.name .. "%s*([^|)]*)")
+        local argv <const>, rest <const> = {},
+          example[1]:match("choline " .. each.name .. "%s*([^|)]*)")
         t.is_true(rest, example[1])
         for word in rest:gmatch("%S+") do argv[#argv + 1] = word end
         arguments.parse(each, argv)
@@ -93,7 +106,8 @@ return {
     local folder <const> = t.folder { script = completion.bash(specs, words.names) }
     local function complete(...)
       local argv <const> = { ... }
-      local pipe <const> = assert(io.popen(("bash -c 'source %s/script; COMP_WORDS=(%s); COMP_CWORD=%d; _choline; echo ${COMPREPLY[@]}'")
+      local pipe <const> =
+        assert(io.popen(("bash -c 'source %s/script; COMP_WORDS=(%s); COMP_CWORD=%d; _choline; echo ${COMPREPLY[@]}'")
         :format(folder, table.concat(argv, " "), #argv - 1)))
       local out <const> = pipe:read "l"
       pipe:close()
@@ -107,8 +121,10 @@ return {
   end,
   ["the manual page has no warnings"] = function(t)
     if not has "groff" then return end
-    local folder <const> = t.folder { page = completion.man(specs, "0.1.0", require("core.failure").catalogue) }
-    local pipe <const> = assert(io.popen(("groff -man -Tutf8 -ww '%s/page' 2>&1 >/dev/null"):format(folder)))
+    local folder <const> =
+      t.folder { page = completion.man(specs, "0.1.0", require("core.failure").catalogue) }
+    local pipe <const> =
+      assert(io.popen(("groff -man -Tutf8 -ww '%s/page' 2>&1 >/dev/null"):format(folder)))
     t.equal(pipe:read "a", "")
     pipe:close()
   end,

@@ -1,5 +1,5 @@
--- The editor's meta file: LuaCATS types for every word, so that a language server completes and checks
--- cholfiles.
+-- The editor's meta file: LuaCATS types for every word, so that a language server completes and
+-- checks cholfiles.
 
 local failure <const> = require "core.failure"
 local list <const> = require "core.list"
@@ -32,19 +32,24 @@ end
 
 local function default_note(field)
   if field.default == nil then return "" end
-  if type(field.default) == "table" then return " Default: " .. table.concat(field.default, ", ") .. "." end
+  if type(field.default) == "table" then
+    return " Default: " .. table.concat(field.default, ", ") .. "."
+  end
   return " Default: " .. tostring(field.default) .. "."
 end
 
 local function add_class(lines, class, fields, extra)
   for _, field in ipairs(fields) do
-    if field.fields and field.type == "table" then add_class(lines, class .. class_name(field.name), field.fields) end
+    if field.fields and field.type == "table" then
+      add_class(lines, class .. class_name(field.name), field.fields)
+    end
   end
   lines[#lines + 1] = "---@class (exact) " .. class
   for _, line in ipairs(extra or {}) do lines[#lines + 1] = line end
   for _, field in ipairs(fields) do
     if field.since ~= "next" then
-      local declared <const> = ("---@field %s%s %s"):format(field.name, field.required and "" or "?",
+      local declared <const> = ("---@field %s%s %s"):format(field.name,
+        field.required and "" or "?",
         lua_type(field, class))
       local help <const> = field.help .. "." .. default_note(field)
       if #declared + 2 + #help <= 100 then
@@ -71,15 +76,21 @@ local function comment(lines, word)
 end
 
 local signatures <const> = {
-  on = { "---@param event EventKind", "---@param fn fun(event: Event)", "function on(event, fn) end" },
-  pipeline = { "---@param name string", "---@return fun(body: fun())", "function pipeline(name) end" },
+  on = { "---@param event EventKind", "---@param fn fun(event: Event)",
+    "function on(event, fn) end" },
+  pipeline = { "---@param name string", "---@return fun(body: fun())",
+    "function pipeline(name) end" },
   parallel = { "---@async", "---@param axes table<string, any[]>",
-    "---@return fun(fn: fun(point: table<string, any>): any): Result[]", "function parallel(axes) end" },
-  fail = { "---@param format string", "---@param ... any", "---@return any", "function fail(format, ...) end" },
+    "---@return fun(fn: fun(point: table<string, any>): any): Result[]",
+    "function parallel(axes) end" },
+  fail = { "---@param format string", "---@param ... any", "---@return any",
+    "function fail(format, ...) end" },
   best = { "---@param results Result[]", "---@param goal? \"max\"|\"min\"", "---@return Result",
     "function best(results, goal) end" },
-  log = { "log = {}", "---@param format string", "---@param ... any", "function log.info(format, ...) end",
-    "---@param format string", "---@param ... any", "function log.warn(format, ...) end", "---@param format string",
+  log = { "log = {}", "---@param format string", "---@param ... any",
+    "function log.info(format, ...) end",
+    "---@param format string", "---@param ... any", "function log.warn(format, ...) end",
+    "---@param format string",
     "---@param ... any", "function log.error(format, ...) end" },
   read_file = { "---@param path string", "---@return string", "function read_file(path) end" },
   require = { "---@param name string", "---@return any", "function require(name) end" },
@@ -87,7 +98,8 @@ local signatures <const> = {
   sleep = { "---@async", "---@param time string", "function sleep(time) end" },
   param = { "---@type table<string, any>|fun(name: string): fun(fields: ParamFields)", "param = {}",
     "---@type table<string, any>", "params = {}" },
-  secret = { "---@type table<string, Secret>|fun(name: string): fun(fields: SecretFields)", "secret = {}" },
+  secret = { "---@type table<string, Secret>|fun(name: string): fun(fields: SecretFields)",
+    "secret = {}" },
 }
 
 local function add_word(lines, word)
@@ -96,14 +108,17 @@ local function add_word(lines, word)
   if signatures[word.name] then
     list.append(lines, signatures[word.name])
   elseif word.call == "named" then
-    list.append(lines, { "---@param name string", ("---@return fun(fields: %s): %s"):format(class, results[word.name]),
+    list.append(lines,
+      { "---@param name string",
+      ("---@return fun(fields: %s): %s"):format(class, results[word.name]),
       ("function %s(name) end"):format(word.name) })
   elseif word.call == "table" then
     list.append(lines, { ("---@param fields? %s"):format(class),
       ("---@return %s"):format(word.group == "provider" and "Provider" or "Policy"),
       ("function %s(fields) end"):format(word.name) })
   elseif word.call == "value" then
-    list.append(lines, { ("---@param %s%s string"):format(word.value.name, word.value.required and "" or "?") })
+    list.append(lines,
+      { ("---@param %s%s string"):format(word.value.name, word.value.required and "" or "?") })
     if word.group == "verdict" then lines[#lines + 1] = "---@return Verdict" end
     if word.group == "policy" then lines[#lines + 1] = "---@return Policy" end
     lines[#lines + 1] = ("function %s(%s) end"):format(word.name, word.value.name)
@@ -197,7 +212,8 @@ function LiveInstance:destroy() end
 ---@return string
 function M.text()
   local lines <const> = { "---@meta choline",
-    "-- The words of a cholfile, for editors. Made by scripts/reference from stdlib/dsl/words.lua.", "" }
+    "-- The words of a cholfile, for editors. Made by scripts/reference from stdlib/dsl/words.lua.",
+      "" }
   add_alias(lines, "FailureKind", failure.kind_names())
   add_alias(lines, "EventKind", require("flow.events").names())
   add_alias(lines, "Chooser", { "cheapest", "fastest", "most_reliable" })
@@ -206,7 +222,9 @@ function M.text()
   add_class(lines, "Waits", words.wait_fields, { "---@field [1] string  the first wait." })
   add_class(lines, "Metric", words.metric_fields)
   for _, word in ipairs(words.list) do
-    if word.fields and word.since ~= "next" then add_class(lines, class_name(word.name) .. "Fields", word.fields) end
+    if word.fields and word.since ~= "next" then
+      add_class(lines, class_name(word.name) .. "Fields", word.fields)
+    end
   end
   for _, word in ipairs(words.list) do
     if word.since ~= "next" then add_word(lines, word) end

@@ -9,7 +9,8 @@ return {
     { "ended", "time or null", "when it ended" },
     { "cost", "number", "US dollars until now" },
   } },
-  { command = "instances", summary = "An array of instances that live; with --all of all there were.", fields = {
+  { command = "instances",
+    summary = "An array of instances that live; with --all of all there were.", fields = {
     { "id", "string", "the tag: unique, and known to the provider" },
     { "name", "string", "the name in the cholfile" },
     { "run", "string", "the id of its run" },
@@ -17,7 +18,8 @@ return {
     { "state", "string", "intended, live, releasing, gone, void or lost" },
     { "price", "number", "US dollars per hour" },
   } },
-  { command = "check", summary = "An array of problems; empty when the cholfile is right. The exit code is 2 when there are any.",
+  { command = "check",
+    summary = "An array of problems; empty when the cholfile is right. The exit code is 2 when there are any.",
     fields = {
       { "file", "string", "path below the cholfile's folder" },
       { "line", "integer or absent", "from 1" },

@@ -13,7 +13,7 @@ local M = {}
 
 local head <const> = "<!-- made by scripts/reference; change the table it comes from -->\n\n"
 
--- Words ------------------------------------------------------------------------------------------------
+-- Words -------------------------------------------------------------------------------------------
 
 local groups <const> = {
   { "declaration", "Declarations" }, { "provider", "Providers" }, { "policy", "Policies" },
@@ -47,16 +47,22 @@ end
 
 local function field_rows(lines, fields, prefix)
   for _, field in ipairs(fields) do
-    local default = field.required and "required" or field.default ~= nil and "`" .. written(field.default) .. "`" or ""
+    local default = field.required and "required" or field.default ~=
+      nil and "`" .. written(field.default) .. "`" or ""
     lines[#lines + 1] = ("| `%s%s` | %s | %s | %s | %s |"):format(prefix, field.name, field.type,
-      cell(default), cell(field_note(field)), field.example and "`" .. cell(field.example) .. "`" or "")
+      cell(default), cell(field_note(field)),
+        field.example and "`" .. cell(field.example) .. "`" or "")
     if field.fields then field_rows(lines, field.fields, prefix .. field.name .. ".") end
   end
 end
 
 local function word_section(lines, word)
-  list.append(lines, { "", "### `" .. word.name .. "`", "", word.summary:sub(1, 1):upper() .. word.summary:sub(2) .. "." })
-  if word.since == "next" then list.append(lines, { "", "*Known, but not in this version yet.*" }) end
+  list.append(lines,
+    { "", "### `" .. word.name .. "`", "",
+    word.summary:sub(1, 1):upper() .. word.summary:sub(2) .. "." })
+  if word.since == "next" then
+    list.append(lines, { "", "*Known, but not in this version yet.*" })
+  end
   if word.help then list.append(lines, { "", word.help }) end
   list.append(lines, { "", "```", word.example, "```" })
   if word.fields and #word.fields > 0 then
@@ -66,7 +72,8 @@ local function word_section(lines, word)
 end
 
 local function words_page()
-  local lines <const> = { "# Words of a cholfile", "", "`choline explain WORD` says the same on a terminal." }
+  local lines <const> =
+    { "# Words of a cholfile", "", "`choline explain WORD` says the same on a terminal." }
   for _, group in ipairs(groups) do
     list.append(lines, { "", "## " .. group[2] })
     for _, word in ipairs(words.list) do
@@ -83,12 +90,13 @@ local function words_page()
   for _, each in ipairs(words.placeholders) do
     lines[#lines + 1] = ("| `{%s}` | %s |"):format(each.name, each.help)
   end
-  list.append(lines, { "", "`{{name}}` is the text `{name}`; `${name}` is the shell's own. A value put into a shell "
+  list.append(lines,
+    { "", "`{{name}}` is the text `{name}`; `${name}` is the shell's own. A value put into a shell "
     .. "command is quoted." })
   return table.concat(lines, "\n") .. "\n"
 end
 
--- Commands, events, failures, exit codes ---------------------------------------------------------------
+-- Commands, events, failures, exit codes ----------------------------------------------------------
 
 local function commands_page()
   local lines <const> = { "# Commands", "",
@@ -102,37 +110,50 @@ local function commands_page()
 end
 
 local function events_page()
-  local lines <const> = { "# Events", "", "What `on(\"EVENT\", function(event) … end)` takes. The function gets a "
-    .. "table with `kind`, `at` (seconds since 1970) and the event's own fields.", "", "| event | when |", "|---|---|" }
+  local lines <const> =
+    { "# Events", "", "What `on(\"EVENT\", function(event) … end)` takes. The function gets a "
+    .. "table with `kind`, `at` (seconds since 1970) and the event's own fields.", "",
+      "| event | when |", "|---|---|" }
   for _, event in ipairs(require("flow.events").catalogue) do
     lines[#lines + 1] = ("| `%s` | %s |"):format(event.name, cell(event.help))
   end
-  list.append(lines, { "", "Every kind of failure that can happen to a task is an event, too:", "", "| event | when |",
+  list.append(lines,
+    { "", "Every kind of failure that can happen to a task is an event, too:", "",
+    "| event | when |",
     "|---|---|" })
   for _, kind in ipairs(failure.catalogue) do
-    if not kind.world then lines[#lines + 1] = ("| `%s` | %s |"):format(kind.name, cell(kind.help)) end
+    if not kind.world then
+      lines[#lines + 1] = ("| `%s` | %s |"):format(kind.name, cell(kind.help))
+    end
   end
   return table.concat(lines, "\n") .. "\n"
 end
 
 local function failures_page()
-  local lines <const> = { "# Kinds of failure", "", "Policies, events, exit codes, `choline why` and JSON use these words.",
+  local lines <const> = { "# Kinds of failure", "",
+    "Policies, events, exit codes, `choline why` and JSON use these words.",
     "", "| kind | means | may be named by policies | exit code |", "|---|---|---|---|" }
   for _, kind in ipairs(failure.catalogue) do
-    lines[#lines + 1] = ("| `%s` | %s | %s | %d |"):format(kind.name, cell(kind.help), kind.world and "" or "yes", kind.exit)
+    lines[#lines + 1] =
+      ("| `%s` | %s | %s | %d |"):format(kind.name, cell(kind.help), kind.world and "" or "yes",
+      kind.exit)
   end
   return table.concat(lines, "\n") .. "\n"
 end
 
 local exit_meanings <const> = {
-  [0] = "done", [1] = "the run or the command failed", [2] = "usage, or an invalid cholfile", [3] = "not found",
+  [0] = "done", [1] = "the run or the command failed", [2] = "usage, or an invalid cholfile",
+  [3] = "not found",
   [4] = "credentials or a secret", [5] = "no capacity", [6] = "budget", [7] = "timeout",
-  [8] = "conflict: someone else holds it, or it is there already", [10] = "`plan --exit-code`: there is something to do",
-  [130] = "interrupted (SIGINT), or cancelled", [141] = "standard output was closed", [143] = "terminated (SIGTERM)",
+  [8] = "conflict: someone else holds it, or it is there already",
+  [10] = "`plan --exit-code`: there is something to do",
+  [130] = "interrupted (SIGINT), or cancelled", [141] = "standard output was closed",
+  [143] = "terminated (SIGTERM)",
 }
 
 local function exit_codes_page()
-  local lines <const> = { "# Exit codes", "", "| code | means | kinds of failure |", "|---|---|---|" }
+  local lines <const> =
+    { "# Exit codes", "", "| code | means | kinds of failure |", "|---|---|---|" }
   for code, meaning in list.sorted(exit_meanings) do
     local kinds <const> = {}
     for _, kind in ipairs(failure.catalogue) do
@@ -146,10 +167,14 @@ local function exit_codes_page()
 end
 
 local function json_page()
-  local lines <const> = { "# JSON", "", "What `--json` prints. Fields may be added, and these stay. Times are RFC 3339 in "
+  local lines <const> =
+    { "# JSON", "",
+    "What `--json` prints. Fields may be added, and these stay. Times are RFC 3339 in "
     .. "UTC, durations seconds, sizes bytes, money US dollars; what is not known is `null`." }
   for _, shape in ipairs(json_shapes) do
-    list.append(lines, { "", "## `choline " .. shape.command .. " --json`", "", shape.summary, "", "| field | type | |",
+    list.append(lines,
+      { "", "## `choline " .. shape.command .. " --json`", "", shape.summary, "",
+      "| field | type | |",
       "|---|---|---|" })
     for _, field in ipairs(shape.fields) do
       lines[#lines + 1] = ("| `%s` | %s | %s |"):format(field[1], cell(field[2]), cell(field[3]))
