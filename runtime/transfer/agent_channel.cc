@@ -9,7 +9,8 @@ namespace {
 
 class AgentTransferChannel : public Channel {
  public:
-  explicit AgentTransferChannel(std::unique_ptr<AgentChannel> channel) : channel_(std::move(channel)) {}
+  explicit AgentTransferChannel(std::unique_ptr<AgentChannel> channel)
+      : channel_(std::move(channel)) {}
 
   Co<Result<std::string>> read(size_t most) override {
     while (at_ == buffer_.size()) {
@@ -49,7 +50,8 @@ class AgentTransferChannel : public Channel {
 }  // namespace
 
 Result<std::unique_ptr<Channel>> open_transfer_channel(AgentClient& client, uint32_t window) {
-  Result<std::unique_ptr<AgentChannel>> channel = client.open_channel("files", Json::object(), window);
+  Result<std::unique_ptr<AgentChannel>> channel =
+      client.open_channel("files", Json::object(), window);
   if (!channel) return channel.error();
   return std::unique_ptr<Channel>(std::make_unique<AgentTransferChannel>(std::move(*channel)));
 }

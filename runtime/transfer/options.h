@@ -53,6 +53,7 @@ struct SyncReport {
   uint64_t bytes_moved = 0;
   uint64_t touched = 0;        // folders made, links set, modes and times changed
   uint64_t removed = 0;
+  uint64_t unchanged = 0;      // files that were there already
   std::vector<SyncMove> moves;    // what moved, or would; the first kListLimit
   std::vector<SyncNote> skipped;  // left out on purpose: sockets, half-written checkpoints, ...
   std::vector<SyncNote> failed;   // could not be read or written; the rest was moved
@@ -61,6 +62,11 @@ constexpr size_t kListLimit = 10000;
 
 Json to_json(const SyncOptions& options);
 Result<SyncOptions> sync_options_from_json(const Json& value);
+// Adds to a list that stops growing at kListLimit.
+void add_note(std::vector<SyncNote>& list, std::string path, std::string why);
+void add_notes(std::vector<SyncNote>& list, const std::vector<SyncNote>& more);
+Json to_json(const std::vector<SyncNote>& notes);
+Result<std::vector<SyncNote>> notes_from_json(const Json& value);
 Json to_json(const SyncReport& report);
 Result<SyncReport> sync_report_from_json(const Json& value);
 
@@ -68,7 +74,7 @@ struct Checkpoint {
   std::string name;               // of the file or folder
   std::optional<uint64_t> step;   // the number at the end of the name
   double mtime = 0;               // of its newest file, wall seconds
-  uint64_t bytes = 0;
+  uint64_t bytes = 0;             // of all its files
 };
 Json to_json(const Checkpoint& checkpoint);
 Result<Checkpoint> checkpoint_from_json(const Json& value);

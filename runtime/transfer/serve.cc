@@ -1,0 +1,78 @@
+#include "transfer/serve.h"
+
+#include <signal.h>
+
+#include "transfer/checkpoint.h"
+#include "transfer/frame.h"
+#include "transfer/session.h"
+
+namespace choline {
+
+namespace {
+
+std::string string_field(const Json& value, const char* key) {
+  auto found = value.find(key);
+  return found != value.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::string place_of(const std::string& path, const ServeOptions& options) {
+  if (path.starts_with('/') || options.root.empty()) return path.empty() ? "." : path;
+  return path.empty() ? options.root : options.root + "/" + path;
+}
+
+Status serve_checkpoints(FrameWriter& out, const std::string& path) {
+  Result<std::vector<Checkpoint>> found = find_checkpoints(path);
+  if (!found.ok()) {
+    tell_failure(out, found.error());
+    return found.error();
+  }
+  Json list = Json::array();
+  for (const Checkpoint& each : *found) list.push_back(to_json(each));
+  Status status = out.put_json(FrameType::report, list);
+  return status.ok() ? out.flush() : status;
+}
+
+}  // namespace
+
+Status serve_transfer(Stream& stream, const ServeOptions& serve) {
+  FrameReader in(stream);
+  FrameWriter out(stream);
+  Result<Json> request = in.expect_json(FrameType::request);
+  if (!request.ok() || !request->is_object()) {
+    Error error = request.ok() ? protocol_error("a bad request") : request.error();
+    tell_failure(out, error);
+    return error;
+  }
+  Json version = request->value("version", Json());
+  if (string_field(*request, "magic") != "choline-files" || version != Json(kTransferVersion)) {
+    Error error(ErrorKind::unsupported, "transfer: this end speaks version " +
+                                            std::to_string(kTransferVersion) + ", the other asked for " +
+                                            to_text(version));
+    tell_failure(out, error);
+    return error;
+  }
+  Result<SyncOptions> options = sync_options_from_json(request->value("options", Json::object()));
+  if (!options.ok()) {
+    tell_failure(out, options.error());
+    return options.error();
+  }
+  std::string path = place_of(string_field(*request, "path"), serve);
+  std::string role = string_field(*request, "role");
+  if (role == "checkpoints") return serve_checkpoints(out, path);
+  if (role != "send" && role != "receive") {
+    Error error = protocol_error("the unknown role '" + role + "'");
+    tell_failure(out, error);
+    return error;
+  }
+  Result<SyncReport> report = role == "send" ? send_tree(in, out, path, *options, {})
+                                             : receive_tree(in, out, path, *options, {});
+  return report.ok() ? done() : Status(std::move(report).error());
+}
+
+int serve_transfer(int in, int out, const ServeOptions& options) {
+  signal(SIGPIPE, SIG_IGN);
+  FdStream stream(in, out);
+  return serve_transfer(stream, options).ok() ? 0 : 1;
+}
+
+}  // namespace choline
