@@ -6,6 +6,7 @@ local environment <const> = require "dsl.environment"
 local failure <const> = require "core.failure"
 local files <const> = require "dsl.files"
 local list <const> = require "core.list"
+local names_of <const> = require "dsl.names"
 local native <const> = require "native"
 local path <const> = require "core.path"
 local references <const> = require "dsl.references"
@@ -95,6 +96,10 @@ local function unknown_name_message(env, name)
   return ('unknown name "%s"%s'):format(name, near)
 end
 
+local function undeclared_message(name)
+  return ('"%s" is not declared; write local %s = …'):format(name, name)
+end
+
 local function new_world(reading)
   local env <const> = native.chunk.sandbox()
   for name, value in pairs(environment.words(reading)) do env[name] = value end
@@ -112,11 +117,11 @@ local function new_world(reading)
     end,
     __newindex = function(_, name, value)
       if not reading.loading then
-        failure.raise("invalid", '"%s" is not declared; write local %s = …', name, name)
+        failure.raise("invalid", "%s", undeclared_message(name))
       end
       local where <const> = reading.here()
       where.name_here = name
-      reading:problem(where, ('"%s" is not declared; write local %s = …'):format(name, name))
+      reading:problem(where, undeclared_message(name))
       rawset(env, name, value)
     end,
   })
@@ -153,6 +158,7 @@ end
 function Reading:compile(item)
   local chunk <const>, message <const>, line <const> =
     native.chunk.load(item.text, item.path, self.env)
+  item.compiled = chunk ~= nil
   if chunk then return chunk end
   local plain = tostring(message):gsub("^[^\n:]+:%d+: ", "")
   local near <const> = plain:match("near '(.*)'$")
@@ -167,6 +173,23 @@ function Reading:compile(item)
     "at the end of the file")
   self:problem(where, "syntax error: " .. plain)
   return nil
+end
+
+--- Names in functions that did not run while the file was read.
+local function check_names(reading)
+  if reading.stored then return end
+  for _, item in ipairs(reading.program.sources) do
+    if item.compiled and item.text:find("function", 1, true) then
+      item.source = item.source or source.new(item.text)
+      names_of.globals(item.source.tokens, function(token, assigned)
+        local name <const> = token.text
+        if rawget(reading.env, name) ~= nil then return end
+        local where <const> = { file = item.path, line = token.line, name_here = name }
+        reading:problem(where, assigned and undeclared_message(name)
+          or unknown_name_message(reading.env, name))
+      end)
+    end
+  end
 end
 
 local function check_given(reading)
@@ -211,6 +234,7 @@ local function finish(reading)
   local program <const> = reading.program
   environment.complete(reading)
   check_given(reading)
+  check_names(reading)
   references.check(reading)
   for _, param in ipairs(program.params) do program.values[param.name] = param.value end
   for _, declaration in ipairs(program.tasks) do
@@ -224,6 +248,7 @@ local function finish(reading)
   for _, param in ipairs(program.params) do param.fields = nil end
   for _, secret in ipairs(program.secrets) do secret.fields = nil end
   sort_problems(program)
+  for _, item in ipairs(program.sources) do item.source, item.compiled = nil, nil end
   reading.loading = false
   return program
 end

@@ -246,9 +246,34 @@ log.info("epochs %d", 3)]])
     local program <const> = load(t, 'pipeline "p" (function() task "late" {} end)')
     t.contains(t.raises(program.pipelines[1].body).message, "at the top level")
   end,
-  ["a name that a function gets wrong is told when it runs"] = function(t)
-    local program <const> = load(t, 'pipeline "p" (function() return epoch end)', { })
+  ["a name that a function gets wrong is told before it runs"] = function(t)
+    t.equal(problems(t, 'pipeline "p" (function()\n  local x = lgo\n  y = x\nend)'), {
+      '2:13: unknown name "lgo"; did you mean "log"?',
+      '3:3: "y" is not declared; write local y = …' })
+  end,
+  ["a name that a function gets wrong is told when it runs, too"] = function(t)
+    local program <const> =
+      load(t, 'pipeline "p" (function() return load("return epoch", "x", "t", _ENV)() end)')
     t.contains(t.raises(program.pipelines[1].body).message, 'unknown name "epoch"')
+  end,
+  ["locals, parameters, fields, keys, labels and loops are no unknown names"] = function(t)
+    t.equal(problems(t, [==[
+local a <const>, b = 1, 2
+local function f(p, ...) return p + a, ... end
+local M = { key = 1, ["k"] = b, inner = function(self, q) local key = q; key = 2; return self end }
+function M.other(x) return x.anything.at_all end
+function M:method(x) self.count = x; return f(x) end
+pipeline "p" (function(point)
+  for i = 1, 3 do log.info("%d", i) end
+  for key, value in pairs(M) do log.info(key, value) end
+  repeat local done = true until done
+  while a do break end
+  if a then local u = 1; log.info(u) elseif b then goto out else local w = 2; log.info(w) end
+  ::out::
+  local late
+  local g = function() return late, point, string.format, [[lgo]] end -- lgo
+  return { lr = g, f { x = 1 }, M:method(3) }
+end)]==]), {})
   end,
   ["words that act call the engine"] = function(t)
     local program <const> = load(t, box .. [[

@@ -303,6 +303,7 @@ local function add_chunk(native)
       end
       env.string.dump = nil
       env._G = env
+      env.load = function(text, name, mode, given) return load(text, name, mode, given or env) end
       return env
     end,
     where = function(level)
