@@ -48,7 +48,9 @@ std::string folder_name(const std::string& key) {
   return name.substr(0, 180) + suffix;
 }
 
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+bool exists(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
 
 Json read_json_file(const std::string& path) {
   Result<std::string> text = read_file(path, size_t{1} << 20);
@@ -58,7 +60,8 @@ Json read_json_file(const std::string& path) {
 }
 
 Error not_running(const std::string& key, const std::string& state) {
-  return Error(ErrorKind::not_found, "the command " + choline::quoted(key) + " does not run: it is " + state,
+  return Error(ErrorKind::not_found,
+               "the command " + choline::quoted(key) + " does not run: it is " + state,
                Json{{"state", state}});
 }
 
@@ -105,7 +108,9 @@ CommandFiles Commands::files(const std::string& key) const {
   return CommandFiles{folder_ + "/" + folder_name(key)};
 }
 
-Json Commands::status(const std::string& key) const { return status(files(key)); }
+Json Commands::status(const std::string& key) const {
+  return status(files(key));
+}
 
 Json Commands::status(const CommandFiles& files) const {
   Json answer{{"state", "unknown"}, {"log_size", 0}};
@@ -113,7 +118,7 @@ Json Commands::status(const CommandFiles& files) const {
   bool keeper_alive = pid && pid->boot == boot_id() && is_alive(pid->keeper);
   // After the keeper was looked at: it writes rc before it ends.
   Json ended = read_json_file(files.path("rc"));
-  struct stat log{};
+  struct stat log {};
   if (::stat(files.path("log").c_str(), &log) == 0) answer["log_size"] = log.st_size;
   if (pid) answer["started"] = pid->started;
   if (ended.is_object()) {
@@ -157,16 +162,16 @@ Result<Json> Commands::list() const {
   std::error_code failed;
   std::vector<std::string> folders;
   for (const auto& entry : std::filesystem::directory_iterator(folder_, failed)) {
-    if (!entry.path().filename().native().starts_with('.')) folders.push_back(entry.path().native());
+    if (!entry.path().filename().native().starts_with('.'))
+      folders.push_back(entry.path().native());
   }
   std::sort(folders.begin(), folders.end());
   for (const std::string& folder : folders) {
     CommandFiles files{folder};
     Result<std::string> key = read_file(files.path("key"), kMaxKey);
     if (!key) continue;  // being made or removed at this moment
-    commands.push_back(Json{{"key", *key},
-                            {"status", status(files)},
-                            {"info", read_json_file(files.path("info"))}});
+    commands.push_back(Json{
+        {"key", *key}, {"status", status(files)}, {"info", read_json_file(files.path("info"))}});
   }
   return Json{{"commands", std::move(commands)}};
 }
@@ -175,8 +180,8 @@ Result<Json> Commands::remove(const std::string& key) const {
   CommandFiles files = this->files(key);
   if (!exists(files.folder)) return Json{{"removed", false}};
   if (status(files)["state"] == "running") {
-    return Error(ErrorKind::conflict,
-                 "the command " + choline::quoted(key) + " still runs; end it before it is removed");
+    return Error(ErrorKind::conflict, "the command " + choline::quoted(key) +
+                                          " still runs; end it before it is removed");
   }
   // Out of sight first, so that a start with this key never finds half of it.
   std::string aside = folder_ + "/.gone-" + random_id();
@@ -194,7 +199,7 @@ namespace {
 // Waits for what a keeper says on its report pipe: one JSON object, then the end.
 struct Starting {
   UniqueFd spec, report;
-  std::string rest;   // of the spec, not yet written
+  std::string rest;  // of the spec, not yet written
   std::string reply;
   Reactor::Id write_watch = 0, read_watch = 0, timer = 0;
   std::function<void(Result<Json>)> finish;
@@ -240,7 +245,8 @@ Status spawn_keeper(const CommandFiles& files, int spec, int report) {
     int in = ::fcntl(spec, F_DUPFD, 10);
     int out = ::fcntl(report, F_DUPFD, 10);
     int nothing = ::open("/dev/null", O_RDWR);
-    if (::dup2(in, 0) < 0 || ::dup2(nothing, 1) < 0 || ::dup2(nothing, 2) < 0 || ::dup2(out, 3) < 0) {
+    if (::dup2(in, 0) < 0 || ::dup2(nothing, 1) < 0 || ::dup2(nothing, 2) < 0 ||
+        ::dup2(out, 3) < 0) {
       ::_exit(1);
     }
     close_from(4);
@@ -314,7 +320,8 @@ void Commands::start(Reactor& reactor, const Json& request,
   start->read_watch = reactor.watch(start->report.get(), POLLIN,
                                     [&reactor, start](short) { read_report(reactor, start); });
   start->timer = reactor.timer(kStartTimeout, [&reactor, start] {
-    end_start(reactor, start, Error(ErrorKind::timeout, "the keeper of the command does not answer"));
+    end_start(reactor, start,
+              Error(ErrorKind::timeout, "the keeper of the command does not answer"));
   });
 }
 

@@ -16,12 +16,13 @@ class Exec : public Activity {
  public:
   Exec(Server& server, uint32_t channel, const Json& request)
       : Activity(server, channel),
-        child_(server.reactor(), Child::Events{
-                                     [this](int stream, std::string_view bytes) { output(stream, bytes); },
-                                     [this] { return server_.mux().room(channel_); },
-                                     [this](size_t bytes) { taken(bytes); },
-                                     [this](int status) { ended(status); },
-                                 }),
+        child_(server.reactor(),
+               Child::Events{
+                   [this](int stream, std::string_view bytes) { output(stream, bytes); },
+                   [this] { return server_.mux().room(channel_); },
+                   [this](size_t bytes) { taken(bytes); },
+                   [this](int status) { ended(status); },
+               }),
         limit_(request.value("limit", uint64_t{0})),
         timeout_(request.value("timeout", 0.0)) {}
   ~Exec() override { server_.reactor().cancel(timer_); }

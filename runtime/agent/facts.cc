@@ -36,9 +36,10 @@ std::optional<int64_t> number_in(const std::string& path) {
 
 int64_t memory() {
   int64_t bytes = static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
-  for (const char* limit : {"/sys/fs/cgroup/memory.max",
-                            "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    if (std::optional<int64_t> most = number_in(limit); most && *most > 0) bytes = std::min(bytes, *most);
+  for (const char* limit :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    if (std::optional<int64_t> most = number_in(limit); most && *most > 0)
+      bytes = std::min(bytes, *most);
   }
   return bytes;
 }
@@ -86,9 +87,8 @@ Json gpus(const std::string& table) {
     std::vector<std::string> fields = split(line, ',');
     if (fields.size() < 3) continue;
     int64_t mebibytes = number(fields[1]).value_or(0);
-    found.push_back(Json{{"name", trim(fields[0])},
-                         {"memory", mebibytes << 20},
-                         {"driver", trim(fields[2])}});
+    found.push_back(
+        Json{{"name", trim(fields[0])}, {"memory", mebibytes << 20}, {"driver", trim(fields[2])}});
   }
   return found;
 }
@@ -99,7 +99,8 @@ class Facts : public Activity {
       : Activity(server, channel),
         child_(server.reactor(), Child::Events{
                                      [this](int stream, std::string_view bytes) {
-                                       if (stream == 1 && table_.size() < kGpuOutput) table_ += bytes;
+                                       if (stream == 1 && table_.size() < kGpuOutput)
+                                         table_ += bytes;
                                      },
                                      [] { return size_t{16384}; },
                                      [](size_t) {},
@@ -108,10 +109,12 @@ class Facts : public Activity {
   ~Facts() override { server_.reactor().cancel(timer_); }
 
   void start() {
-    Result<Program> program = read_program(
-        Json{{"command", {{"list", {"nvidia-smi", "--query-gpu=name,memory.total,driver_version",
-                                    "--format=csv,noheader,nounits"}}}}},
-        server_.place());
+    Result<Program> program =
+        read_program(Json{{"command",
+                           {{"list",
+                             {"nvidia-smi", "--query-gpu=name,memory.total,driver_version",
+                              "--format=csv,noheader,nounits"}}}}},
+                     server_.place());
     if (!program || !child_.start(*program)) return answer("");
     child_.end_input();
     timer_ = server_.reactor().timer(kGpuTimeout, [this] { child_.kill(9); });
@@ -122,7 +125,7 @@ class Facts : public Activity {
     const Place& place = server_.place();
     utsname system{};
     ::uname(&system);
-    struct statvfs disk{};
+    struct statvfs disk {};
     int64_t free = 0;
     if (::statvfs(place.root.c_str(), &disk) == 0) {
       free = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);

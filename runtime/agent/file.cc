@@ -61,13 +61,13 @@ Status make_folders(const std::string& path) {
   for (size_t end = 1; end != std::string::npos;) {
     end = path.find('/', end);
     std::string part = path.substr(0, end);
-    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST && errno != EISDIR &&
-        errno != EROFS && errno != EACCES) {
+    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST && errno != EISDIR && errno != EROFS &&
+        errno != EACCES) {
       return errno_error("make folder '" + part + "'", errno);
     }
     if (end != std::string::npos) end++;
   }
-  struct stat info{};
+  struct stat info {};
   if (::stat(path.c_str(), &info) != 0) return errno_error("make folder '" + path + "'", errno);
   return S_ISDIR(info.st_mode)
              ? done()

@@ -14,7 +14,7 @@ namespace choline {
 
 namespace {
 
-constexpr double kLookAgain = 1.0;   // seconds; what inotify cannot tell: a keeper that died
+constexpr double kLookAgain = 1.0;     // seconds; what inotify cannot tell: a keeper that died
 constexpr double kPollInterval = 0.2;  // without inotify
 
 class Follow : public Activity {
@@ -80,7 +80,7 @@ class Follow : public Activity {
     waits_for_room_ = false;
     if (!log_) log_.reset(::open(files_.path("log").c_str(), O_RDONLY | O_CLOEXEC));
     if (!log_) return true;  // not yet there, or the command never began
-    struct stat info{};
+    struct stat info {};
     if (::fstat(log_.get(), &info) == 0 && static_cast<uint64_t>(info.st_size) < offset_) {
       if (!server_.mux().flushed(channel_)) {  // the note must come after what was before
         waits_for_room_ = true;
@@ -97,8 +97,8 @@ class Follow : public Activity {
         return true;
       }
       char buffer[32768];
-      ssize_t got = ::pread(log_.get(), buffer, std::min(room, sizeof buffer),
-                            static_cast<off_t>(offset_));
+      ssize_t got =
+          ::pread(log_.get(), buffer, std::min(room, sizeof buffer), static_cast<off_t>(offset_));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) {
         finished_ = true;

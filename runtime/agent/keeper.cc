@@ -109,7 +109,8 @@ Status Keeper::launch(const Program& program) {
   pid_t child = ::fork();
   if (child < 0) return errno_error("fork", errno);
   if (child == 0) {
-    // Nothing runs before its number is written down; a keeper that dies before lets go of the gate.
+    // Nothing runs before its number is written down; a keeper that dies before lets go of the
+    // gate.
     gate->write.reset();
     ::close(kReportFd);
     char go = 0;

@@ -70,8 +70,8 @@ bool is_name(std::string_view text) {
 std::string sane_path(const char* given) {
   std::vector<std::string> folders = split(given ? given : "", ':');
   std::erase(folders, "");
-  for (const char* usual : {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin",
-                            "/bin"}) {
+  for (const char* usual :
+       {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}) {
     if (std::find(folders.begin(), folders.end(), usual) == folders.end()) {
       folders.emplace_back(usual);
     }
@@ -79,7 +79,9 @@ std::string sane_path(const char* given) {
   return join(folders, ":");
 }
 
-Error bad(std::string text) { return Error(ErrorKind::invalid, std::move(text)); }
+Error bad(std::string text) {
+  return Error(ErrorKind::invalid, std::move(text));
+}
 
 std::string find_program(const char* name) {
   for (const char* folder : {"/bin/", "/usr/bin/", "/usr/local/bin/"}) {
@@ -218,7 +220,8 @@ Result<Program> read_program(const Json& request, const Place& place) {
   for (char** entry = environ; *entry; entry++) {
     std::string_view text(*entry);
     size_t equals = text.find('=');
-    if (equals != std::string_view::npos) env.emplace(text.substr(0, equals), text.substr(equals + 1));
+    if (equals != std::string_view::npos)
+      env.emplace(text.substr(0, equals), text.substr(equals + 1));
   }
   env["PATH"] = sane_path(std::getenv("PATH"));
   env["HOME"] = place.root;
@@ -229,14 +232,15 @@ Result<Program> read_program(const Json& request, const Place& place) {
   for (const auto& [name, value] : more.items()) {
     if (!is_name(name) || !value.is_string() ||
         value.get_ref<const std::string&>().find('\0') != std::string::npos) {
-      return bad("env: " + choline::quoted(name) + " is no name, or its value no string without zero bytes");
+      return bad("env: " + choline::quoted(name) +
+                 " is no name, or its value no string without zero bytes");
     }
     env[name] = value.get<std::string>();
   }
   if (!place.tag.empty()) env["CHOLINE_INSTANCE"] = place.tag;
   for (const auto& [name, value] : env) program.env.push_back(name + "=" + value);
 
-  struct stat info{};
+  struct stat info {};
   if (::stat(program.dir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
     return Error(ErrorKind::not_found, "the folder " + choline::quoted(dir.get<std::string>()) +
                                            " of the command does not exist on the instance (" +
@@ -303,6 +307,8 @@ Result<Pipe> make_pipe() {
 int exit_code(int status) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
-int exit_signal(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
+int exit_signal(int status) {
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
 
 }  // namespace choline

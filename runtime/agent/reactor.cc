@@ -22,8 +22,12 @@ double clock_seconds(clockid_t clock) {
 }
 }  // namespace
 
-double boot_seconds() { return clock_seconds(CLOCK_BOOTTIME); }
-double wall_seconds() { return clock_seconds(CLOCK_REALTIME); }
+double boot_seconds() {
+  return clock_seconds(CLOCK_BOOTTIME);
+}
+double wall_seconds() {
+  return clock_seconds(CLOCK_REALTIME);
+}
 
 Reactor::Reactor() {
   sigset_t set;
@@ -43,8 +47,8 @@ Reactor::Reactor() {
 
 Reactor::Id Reactor::watch(int fd, short events, std::function<void(short)> fn) {
   Id id = ++last_id_;
-  watches_.emplace(
-      id, Watch{fd, events, std::make_shared<std::function<void(short)>>(std::move(fn))});
+  watches_.emplace(id,
+                   Watch{fd, events, std::make_shared<std::function<void(short)>>(std::move(fn))});
   return id;
 }
 
@@ -53,7 +57,9 @@ void Reactor::rewatch(Id id, short events) {
   if (found != watches_.end()) found->second.events = events;
 }
 
-void Reactor::unwatch(Id id) { watches_.erase(id); }
+void Reactor::unwatch(Id id) {
+  watches_.erase(id);
+}
 
 Reactor::Id Reactor::timer(double seconds, Fn fn) {
   Id id = ++last_id_;
@@ -70,7 +76,9 @@ void Reactor::cancel(Id id) {
   due_.erase(found);
 }
 
-void Reactor::on_exit(pid_t pid, std::function<void(int)> fn) { exits_[pid] = std::move(fn); }
+void Reactor::on_exit(pid_t pid, std::function<void(int)> fn) {
+  exits_[pid] = std::move(fn);
+}
 
 void Reactor::forget_exit(pid_t pid) {
   auto found = exits_.find(pid);

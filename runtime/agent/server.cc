@@ -16,7 +16,9 @@ constexpr size_t kWriteAhead = size_t{128} << 10;  // more would make urgent fra
 constexpr size_t kMaxBacklog = size_t{4} << 20;    // answers that the client does not read
 }  // namespace
 
-void Activity::on_data(std::string_view bytes) { server_.mux().consumed(channel_, bytes.size()); }
+void Activity::on_data(std::string_view bytes) {
+  server_.mux().consumed(channel_, bytes.size());
+}
 
 Server::Server(Place place, int in, int out)
     : place_(std::move(place)), commands_(place_), mux_(Side::agent, *this), in_(in), out_(out) {}
@@ -150,7 +152,8 @@ void Server::dispatch(uint32_t channel, const std::string& verb, const Json& req
   } else if (verb == "facts") {
     activity = make_facts(*this, channel);
   } else {
-    Error unknown(ErrorKind::unsupported, "this agent (" CHOLINE_VERSION ") has no verb '" + verb + "'");
+    Error unknown(ErrorKind::unsupported,
+                  "this agent (" CHOLINE_VERSION ") has no verb '" + verb + "'");
     return finish(channel, error_answer(unknown));
   }
   if (activity) activities_[channel] = std::move(activity);  // null: it has answered already

@@ -68,8 +68,8 @@ class Server : private MuxHandler {
   Mux mux_;
   int in_, out_;
   Reactor::Id read_watch_ = 0, write_watch_ = 0;
-  std::string pending_;  // whole frames on their way out
-  size_t sent_ = 0;      // of pending_
+  std::string pending_;   // whole frames on their way out
+  size_t sent_ = 0;       // of pending_
   bool writing_ = false;  // within write_link: what is queued meanwhile goes out with it
   std::map<uint32_t, std::unique_ptr<Activity>> activities_;
   double heard_ = 0;      // boot seconds of the last byte

@@ -20,7 +20,7 @@ class AgentChannel {
  public:
   struct State;
   struct Chunk {
-    int stream = 1;     // 1 or 2 (stderr): bytes; 0: a note
+    int stream = 1;  // 1 or 2 (stderr): bytes; 0: a note
     std::string bytes;
     Json note;
   };

@@ -90,7 +90,8 @@ Result<CommandStatus> read_status(const Json& value) {
   } else if (state == "lost") {
     status.state = CommandState::lost;
   } else if (state != "unknown") {
-    return Error(ErrorKind::refused, "the agent tells an unknown state of a command: " + choline::quoted(state));
+    return Error(ErrorKind::refused,
+                 "the agent tells an unknown state of a command: " + choline::quoted(state));
   }
   status.code = static_cast<int>(reader.integer("code", 0, 255));
   status.signal = static_cast<int>(reader.integer("signal", 0, 127));
@@ -129,12 +130,22 @@ Co<Result<std::unique_ptr<AgentClient>>> AgentClient::open(Loop& loop, std::uniq
 }
 
 AgentClient::AgentClient(std::shared_ptr<AgentSession> session) : session_(std::move(session)) {}
-AgentClient::~AgentClient() { session_->close(); }
+AgentClient::~AgentClient() {
+  session_->close();
+}
 
-bool AgentClient::alive() const { return session_->alive(); }
-Error AgentClient::death() const { return session_->death(); }
-void AgentClient::close() { session_->close(); }
-const Json& AgentClient::hello() const { return session_->hello(); }
+bool AgentClient::alive() const {
+  return session_->alive();
+}
+Error AgentClient::death() const {
+  return session_->death();
+}
+void AgentClient::close() {
+  session_->close();
+}
+const Json& AgentClient::hello() const {
+  return session_->hello();
+}
 
 void AgentClient::on_death(std::function<void(Error)> fn) {
   if (session_->alive()) {
@@ -202,7 +213,8 @@ Co<Result<AgentFacts>> AgentClient::facts() {
   const Json gpus = reader.list("gpus");
   for (const Json& entry : gpus) {
     Reader gpu(entry);
-    facts.gpus.push_back({gpu.text("name"), gpu.text("driver"), gpu.integer("memory", 0, INT64_MAX)});
+    facts.gpus.push_back(
+        {gpu.text("name"), gpu.text("driver"), gpu.integer("memory", 0, INT64_MAX)});
     if (gpu.problem()) co_return *gpu.problem();
   }
   co_return reader.finish(std::move(facts));
@@ -218,7 +230,8 @@ Co<Result<ExecResult>> AgentClient::exec(ExecRequest request) {
   if (!channel) co_return channel.error();
   auto result = std::make_unique<ExecResult>();
   std::function<void(const AgentChannel::Chunk&)> take =
-      [&out = *result, show = request.on_output, limit = request.limit](const AgentChannel::Chunk& chunk) {
+      [&out = *result, show = request.on_output,
+       limit = request.limit](const AgentChannel::Chunk& chunk) {
         if (chunk.stream == 0) return;
         if (show) return show(chunk.stream, chunk.bytes);
         std::string& into = chunk.stream == 2 ? out.err : out.out;

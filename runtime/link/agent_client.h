@@ -33,13 +33,13 @@ struct ExecRequest {
   std::string dir;  // relative: below the instance's home
   std::map<std::string, std::string> env;
   std::string input;
-  double timeout = 0;                      // seconds; 0: none
-  size_t limit = size_t{1} << 20;          // bytes kept of each stream
+  double timeout = 0;                                           // seconds; 0: none
+  size_t limit = size_t{1} << 20;                               // bytes kept of each stream
   std::function<void(int stream, std::string_view)> on_output;  // instead of keeping; no limit then
 };
 
 struct ExecResult {
-  int code = 0;    // exit code, or 128 + signal
+  int code = 0;  // exit code, or 128 + signal
   int signal = 0;
   std::string out, err;
   bool out_cut = false, err_cut = false;  // more came than the limit allows
@@ -93,8 +93,8 @@ struct AgentFacts {
 Json to_json(const AgentFacts& facts);
 
 struct ClientOptions {
-  double ping_every = 5;   // seconds
-  int missed_pings = 4;    // so many silent intervals and the link is dead
+  double ping_every = 5;  // seconds
+  int missed_pings = 4;   // so many silent intervals and the link is dead
   double hello_timeout = 20;
 };
 
@@ -136,7 +136,8 @@ class AgentClient {
   // Where `path`, as a caller means it, lies for a program over there: relative and "~/x" below the
   // instance's home, absolute below it too when the instance is a jail.
   std::string true_path(const std::string& path) const;
-  // A channel of its own, for services such as "files". `window`: bytes the agent may have under way.
+  // A channel of its own, for services such as "files". `window`: bytes the agent may have under
+  // way.
   Result<std::unique_ptr<AgentChannel>> open_channel(std::string verb, Json args,
                                                      uint32_t window = 0);
 

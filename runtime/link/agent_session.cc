@@ -17,11 +17,12 @@ AgentSession::AgentSession(Loop& loop, std::unique_ptr<Link> link, ClientOptions
       mux_(Side::client, *this),
       changed_(loop) {}
 
-AgentSession::~AgentSession() { loop_.cancel(timer_); }
+AgentSession::~AgentSession() {
+  loop_.cancel(timer_);
+}
 
 void AgentSession::start() {
-  link_->listen({[this](std::string_view bytes) { received(bytes); },
-                 [this] { kick(); },
+  link_->listen({[this](std::string_view bytes) { received(bytes); }, [this] { kick(); },
                  [this](Error error) { die(std::move(error)); }});
   mux_.hello(Json{{"protocol", kProtocol},
                   {"oldest", kProtocolOldest},
@@ -179,7 +180,9 @@ void AgentSession::on_room(uint32_t channel) {
 AgentChannel::AgentChannel(std::shared_ptr<AgentSession> session, std::shared_ptr<State> state)
     : session_(std::move(session)), state_(std::move(state)) {}
 
-AgentChannel::~AgentChannel() { session_->drop(*state_); }
+AgentChannel::~AgentChannel() {
+  session_->drop(*state_);
+}
 
 namespace {
 std::optional<AgentChannel::Chunk> take_chunk(AgentSession& session, AgentChannel::State& state) {

@@ -70,9 +70,9 @@ class AgentSession : private MuxHandler {
   bool greeted_ = false;
   std::optional<Error> death_;
   TimerId timer_ = 0;
-  int silent_ = 0;        // intervals in which nothing came
-  std::string pending_;   // whole frames on their way out
-  size_t sent_ = 0;       // of pending_
+  int silent_ = 0;       // intervals in which nothing came
+  std::string pending_;  // whole frames on their way out
+  size_t sent_ = 0;      // of pending_
   bool writing_ = false;
 };
 

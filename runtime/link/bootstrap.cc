@@ -37,14 +37,16 @@ Result<Program> load_agent(const std::string& arch, const std::string& path) {
     if (got < 0) return errno_error("read the agent '" + path + "'", errno);
     if (got == 0) break;
     program.bytes.append(buffer, static_cast<size_t>(got));
-    if (program.bytes.size() > kMaxAgent) return Error(ErrorKind::invalid, "'" + path + "' is no agent");
+    if (program.bytes.size() > kMaxAgent)
+      return Error(ErrorKind::invalid, "'" + path + "' is no agent");
   }
   program.digest = sha256_hex(program.bytes);
   return program;
 }
 
-// One compound command: a shell reads all of it before it runs any, so what follows in the stream is
-// sent only after it has answered, and goes to `head` alone. POSIX sh; tried with dash, bash, busybox.
+// One compound command: a shell reads all of it before it runs any, so what follows in the stream
+// is sent only after it has answered, and goes to `head` alone. POSIX sh; tried with dash, bash,
+// busybox.
 constexpr std::string_view kScript = R"sh({
 mark=@MARK@; mask=`umask`; umask 077
 say() { printf '\n%s %s\n' "@$mark" "$*"; }
@@ -158,11 +160,13 @@ struct Deadline {
 
 Error refusal(const std::string& word, const std::string& rest) {
   if (word == "arch") {
-    return Error(ErrorKind::unsupported, "there is no agent for the instance's processor, " + choline::quoted(rest));
+    return Error(ErrorKind::unsupported,
+                 "there is no agent for the instance's processor, " + choline::quoted(rest));
   }
   if (word == "nowhere") {
-    return Error(ErrorKind::refused, "the instance has no folder where the agent can be put; tried " + rest +
-                                         "; free some space or make one of them writable");
+    return Error(ErrorKind::refused,
+                 "the instance has no folder where the agent can be put; tried " + rest +
+                     "; free some space or make one of them writable");
   }
   if (word == "damaged") {
     return Error(ErrorKind::transient, "the agent arrived damaged in " + rest + " on the instance");
@@ -194,7 +198,8 @@ Co<Status> write_all(Link& link, std::shared_ptr<Ear> ear, std::string bytes) {
 
 }  // namespace
 
-Co<Result<Bootstrapped>> bootstrap(Loop& loop, std::unique_ptr<Link> link, BootstrapOptions options) {
+Co<Result<Bootstrapped>> bootstrap(Loop& loop, std::unique_ptr<Link> link,
+                                   BootstrapOptions options) {
   std::vector<Program> programs;
   for (const auto& [arch, path] : options.agents) {
     Result<Program> program = load_agent(arch, path);
@@ -213,8 +218,9 @@ Co<Result<Bootstrapped>> bootstrap(Loop& loop, std::unique_ptr<Link> link, Boots
                   ear->changed.set();
                 }});
   Deadline deadline(loop, options.timeout, [ear, name = link->name(), seconds = options.timeout] {
-    ear->failed = Error(ErrorKind::timeout, "the far side of the " + name + " has not started the agent in " +
-                                                std::to_string(static_cast<int>(seconds)) + " s");
+    ear->failed =
+        Error(ErrorKind::timeout, "the far side of the " + name + " has not started the agent in " +
+                                      std::to_string(static_cast<int>(seconds)) + " s");
     ear->changed.set();
   });
   Status sent = co_await write_all(*link, ear, make_script(options, programs, mark));

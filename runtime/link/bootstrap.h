@@ -1,4 +1,5 @@
-// Puts the agent on the far side of a link where nothing but /bin/sh reads the stream, and starts it.
+// Puts the agent on the far side of a link where nothing but /bin/sh reads the stream, and starts
+// it.
 #pragma once
 
 #include <map>
@@ -26,6 +27,7 @@ struct Bootstrapped {
   bool sent = false;
   std::string path;  // of the agent, over there
 };
-Co<Result<Bootstrapped>> bootstrap(Loop& loop, std::unique_ptr<Link> link, BootstrapOptions options);
+Co<Result<Bootstrapped>> bootstrap(Loop& loop, std::unique_ptr<Link> link,
+                                   BootstrapOptions options);
 
 }  // namespace choline

@@ -1,5 +1,5 @@
-// A byte stream to the far side: a pipe to a child process, later a channel of ssh. Above it nothing
-// knows which.
+// A byte stream to the far side: a pipe to a child process, later a channel of ssh. Above it
+// nothing knows which.
 #pragma once
 
 #include <functional>
@@ -17,8 +17,8 @@ class Link {
  public:
   struct Handlers {
     std::function<void(std::string_view)> bytes;
-    std::function<void()> writable;      // after a short write
-    std::function<void(Error)> closed;   // by the far side, once; never after close()
+    std::function<void()> writable;     // after a short write
+    std::function<void(Error)> closed;  // by the far side, once; never after close()
   };
 
   Link() = default;

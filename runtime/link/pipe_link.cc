@@ -25,7 +25,8 @@ class PipeLink : public Link {
   PipeLink(Loop& loop, std::string program, UniqueFd socket, Spawned spawned)
       : loop_(loop), program_(std::move(program)), socket_(std::move(socket)) {
     child_.emplace(loop, std::move(spawned), false, kGrace);
-    complaint_watch_ = loop.watch(child_->err.get(), kReadable, [this](unsigned) { read_complaints(); });
+    complaint_watch_ =
+        loop.watch(child_->err.get(), kReadable, [this](unsigned) { read_complaints(); });
     child_->on_end([this] {
       if (ended_) tell_end();
     });
@@ -114,7 +115,8 @@ class PipeLink : public Link {
         return;
       }
       complaint_.append(buffer, static_cast<size_t>(got));
-      if (complaint_.size() > kKeptComplaint) complaint_.erase(0, complaint_.size() - kKeptComplaint);
+      if (complaint_.size() > kKeptComplaint)
+        complaint_.erase(0, complaint_.size() - kKeptComplaint);
     }
   }
 
@@ -137,7 +139,7 @@ class PipeLink : public Link {
 
   Loop& loop_;
   std::string program_;
-  UniqueFd socket_;  // the child's stdin and stdout
+  UniqueFd socket_;             // the child's stdin and stdout
   std::optional<Child> child_;  // until close(); ends then, or is made to
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   Handlers handlers_;

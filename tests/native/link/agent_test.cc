@@ -27,11 +27,55 @@ TEST_CASE("the agent is static and within its bound of 2 MiB") {
 
 TEST_CASE("a login that prints a lot before the shell answers does no harm") {
   World world;
-  auto link = world.shell({"/bin/sh", "-c", "seq 1 5000; printf 'no newline @choline'; exec /bin/sh"});
-  Result<Bootstrapped> there = world.run(bootstrap(world.loop, std::move(link), world.bootstrap_options()));
+  auto link =
+      world.shell({"/bin/sh", "-c", "seq 1 5000; printf 'no newline @choline'; exec /bin/sh"});
+  Result<Bootstrapped> there =
+      world.run(bootstrap(world.loop, std::move(link), world.bootstrap_options()));
   REQUIRE(there.ok());
   auto client = world.run(AgentClient::open(world.loop, std::move(there->link)));
   CHECK(client.ok());
+}
+
+TEST_CASE("any shell will do, with few tools around it") {
+  struct Shell {
+    std::vector<std::string> argv;
+    std::vector<std::string> tools;
+  };
+  std::vector<std::string> least = {"uname", "id", "mkdir", "rm", "chmod", "mv", "wc", "tr"};
+  std::vector<std::string> with_head = least, with_dd = least;
+  with_head.push_back("head");
+  with_dd.push_back("dd");
+  for (const Shell& one : {Shell{{"/bin/dash"}, {}}, Shell{{"/bin/bash"}, {}},
+                           Shell{{"/bin/bash", "--posix"}, {}}, Shell{{"/bin/busybox", "sh"}, {}},
+                           Shell{{"/bin/dash"}, with_head}, Shell{{"/bin/bash"}, with_dd}}) {
+    if (!std::filesystem::exists(one.argv[0])) continue;
+    World world;
+    PipeLinkOptions options;
+    options.argv = one.argv;
+    options.env = {{"HOME", world.home}};
+    if (!one.tools.empty()) {
+      std::filesystem::create_directories(world.home + "/bin");
+      for (const std::string& tool : one.tools) {
+        std::filesystem::create_symlink("/usr/bin/" + tool, world.home + "/bin/" + tool);
+      }
+      options.env["PATH"] = world.home + "/bin";
+    }
+    auto link = open_pipe_link(world.loop, options);
+    REQUIRE(link.ok());
+    Result<Bootstrapped> there =
+        world.run(bootstrap(world.loop, std::move(*link), world.bootstrap_options()));
+    INFO(one.argv[0] << ": " << (there ? "" : there.error().message));
+    REQUIRE(there.ok());
+    CHECK(there->sent);
+    auto client = world.run(AgentClient::open(world.loop, std::move(there->link)));
+    REQUIRE(client.ok());
+    // The agent finds the usual programs even where the login's PATH is poor.
+    CHECK(world.exec(**client, "ls / >/dev/null && echo found")->out == "found\n");
+    // Nor does the strict umask of the bootstrap stay.
+    mode_t mask = ::umask(0);
+    ::umask(mask);
+    CHECK(std::stoi(world.exec(**client, "umask")->out, nullptr, 8) == static_cast<int>(mask));
+  }
 }
 
 TEST_CASE("an instance whose home cannot be written gets its agent elsewhere") {
@@ -64,7 +108,8 @@ TEST_CASE("a bootstrap that fails says why") {
   there = world.run(bootstrap(world.loop, std::move(dying), world.bootstrap_options()));
   REQUIRE(!there.ok());
   CHECK(there.error().kind == ErrorKind::lost);
-  CHECK(there.error().message.find("exit code 255: Permission denied (publickey)") != std::string::npos);
+  CHECK(there.error().message.find("exit code 255: Permission denied (publickey)") !=
+        std::string::npos);
 
   auto chatty = world.shell({"/bin/sh", "-c", "yes"});
   there = world.run(bootstrap(world.loop, std::move(chatty), world.bootstrap_options()));
@@ -126,8 +171,8 @@ TEST_CASE("exec keeps no more than its limit and ends at its time") {
 TEST_CASE("commands run in the instance's home with its environment; paths may be any text") {
   World world;
   auto client = world.connect();
-  Result<ExecResult> result =
-      world.exec(*client, "echo $HOME; pwd; echo $CHOLINE_INSTANCE; command -v ls >/dev/null && echo found");
+  Result<ExecResult> result = world.exec(
+      *client, "echo $HOME; pwd; echo $CHOLINE_INSTANCE; command -v ls >/dev/null && echo found");
   REQUIRE(result.ok());
   CHECK(result->out == world.home + "\n" + world.home + "\n" + world.tag + "\nfound\n");
 
@@ -226,8 +271,9 @@ TEST_CASE("a link that dies ends every call with lost, and says so once") {
   std::optional<Result<ExecResult>> ended;
   ExecRequest request;
   request.command.shell = "sleep 1000";
-  Started pending(client->exec(request), std::function<void(Result<ExecResult>)>(
-                                             [&](Result<ExecResult> r) { ended.emplace(std::move(r)); }));
+  Started pending(client->exec(request),
+                  std::function<void(Result<ExecResult>)>(
+                      [&](Result<ExecResult> r) { ended.emplace(std::move(r)); }));
   ::kill(agent, SIGKILL);
   world.run_until([&] { return ended && deaths; });
   CHECK(ended->error().kind == ErrorKind::lost);
@@ -257,7 +303,8 @@ TEST_CASE("a cancelled exec is ended on the instance too") {
   {
     ExecRequest request;
     request.command.shell = "echo $$ > pid; sleep 1000";
-    Started pending(client->exec(request), std::function<void(Result<ExecResult>)>([](Result<ExecResult>) {}));
+    Started pending(client->exec(request),
+                    std::function<void(Result<ExecResult>)>([](Result<ExecResult>) {}));
     world.run_until([&] { return world.read("pid").ends_with("\n"); });
   }
   int pid = std::stoi(world.read("pid"));

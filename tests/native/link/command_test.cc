@@ -26,10 +26,11 @@ TEST_CASE("a command's log and exit code come through, whatever the code is") {
     std::string script;
     int code, signal;
   };
-  for (const Case& one : {Case{"echo a; echo b >&2", 0, 0}, Case{"echo a; echo b >&2; exit 1", 1, 0},
-                          Case{"echo a; echo b >&2; exit 137", 137, 0},
-                          Case{"echo a; echo b >&2; kill -9 $$", 137, 9},
-                          Case{"echo a; echo b >&2; kill -TERM $$", 143, 15}}) {
+  for (const Case& one :
+       {Case{"echo a; echo b >&2", 0, 0}, Case{"echo a; echo b >&2; exit 1", 1, 0},
+        Case{"echo a; echo b >&2; exit 137", 137, 0},
+        Case{"echo a; echo b >&2; kill -9 $$", 137, 9},
+        Case{"echo a; echo b >&2; kill -TERM $$", 143, 15}}) {
     std::string key = "run/" + one.script;
     world.start(*client, key, one.script);
     World::Followed got = world.follow(*client, key);
@@ -71,7 +72,8 @@ TEST_CASE("a key is started once, also by many at the same time") {
 TEST_CASE("keys that differ only in odd letters are different commands") {
   World world;
   auto client = world.connect();
-  std::vector<std::string> keys = {"a/b", "a_b", "a%2fb", "..", "ä", std::string(300, 'k'), std::string(301, 'k')};
+  std::vector<std::string> keys = {
+      "a/b", "a_b", "a%2fb", "..", "ä", std::string(300, 'k'), std::string(301, 'k')};
   for (const std::string& key : keys) world.start(*client, key, "printf %s '" + key + "'");
   for (const std::string& key : keys) CHECK(world.follow(*client, key).log == key);
   Result<std::vector<CommandInfo>> list = world.run(client->list());
@@ -84,12 +86,14 @@ TEST_CASE("keys that differ only in odd letters are different commands") {
 TEST_CASE("a command outlives a killed agent, and its log goes on at the right byte") {
   World world;
   auto client = world.connect();
-  world.start(*client, "long", "for i in 1 2 3; do echo line $i; while [ ! -e go$i ]; do sleep 0.01; done; done; exit 5");
+  world.start(
+      *client, "long",
+      "for i in 1 2 3; do echo line $i; while [ ! -e go$i ]; do sleep 0.01; done; done; exit 5");
   std::string log;
-  Started following(client->follow("long", 0, [&](std::string_view bytes, uint64_t) { log += bytes; }),
-                    std::function<void(Result<CommandStatus>)>([](Result<CommandStatus> end) {
-                      CHECK(end.error().kind == ErrorKind::lost);
-                    }));
+  Started following(
+      client->follow("long", 0, [&](std::string_view bytes, uint64_t) { log += bytes; }),
+      std::function<void(Result<CommandStatus>)>(
+          [](Result<CommandStatus> end) { CHECK(end.error().kind == ErrorKind::lost); }));
   world.run_until([&] { return log == "line 1\n"; });
   int agent = client->hello()["pid"];
   ::kill(agent, SIGKILL);
@@ -116,7 +120,8 @@ TEST_CASE("a command outlives the death of choline itself") {
     other.home = world.home;
     other.tag = world.tag;
     auto client = other.connect();
-    other.start(*client, "k", "echo $$ > pid; echo begun; while [ ! -e go ]; do sleep 0.01; done; echo ended");
+    other.start(*client, "k",
+                "echo $$ > pid; echo begun; while [ ! -e go ]; do sleep 0.01; done; echo ended");
     ::kill(::getpid(), SIGKILL);
   }
   int status = 0;
@@ -156,8 +161,10 @@ TEST_CASE("a newer agent takes over the commands of the older one") {
 TEST_CASE("signals reach the whole group; KILL also what left it") {
   World world;
   auto client = world.connect();
-  world.start(*client, "k", "sh -c 'trap \"echo got; exit 0\" USR1; echo $$ > child; while :; do sleep 0.01; done' & "
-                            "trap 'wait; exit 9' USR1; echo $$ > parent; wait");
+  world.start(
+      *client, "k",
+      "sh -c 'trap \"echo got; exit 0\" USR1; echo $$ > child; while :; do sleep 0.01; done' & "
+      "trap 'wait; exit 9' USR1; echo $$ > parent; wait");
   pid_in(world, "parent");
   int child = pid_in(world, "child");
   CHECK(world.run(client->signal("k", SIGUSR1)).ok());
@@ -196,14 +203,18 @@ TEST_CASE("a follower hears of a small log while another command pours out megab
   World world;
   auto client = world.connect();
   world.start(*client, "loud", "head -c 30000000 /dev/zero");
-  world.start(*client, "quiet", "echo here; trap 'echo bye; exit 4' TERM; echo $$ > pid; while :; do sleep 0.01; done");
+  world.start(
+      *client, "quiet",
+      "echo here; trap 'echo bye; exit 4' TERM; echo $$ > pid; while :; do sleep 0.01; done");
   size_t poured = 0;
   std::optional<CommandStatus> loud, quiet;
   std::string log;
-  Started first(client->follow("loud", 0, [&](std::string_view bytes, uint64_t) { poured += bytes.size(); }),
-                std::function<void(Result<CommandStatus>)>([&](Result<CommandStatus> end) { loud = *end; }));
-  Started second(client->follow("quiet", 0, [&](std::string_view bytes, uint64_t) { log += bytes; }),
-                 std::function<void(Result<CommandStatus>)>([&](Result<CommandStatus> end) { quiet = *end; }));
+  Started first(
+      client->follow("loud", 0, [&](std::string_view bytes, uint64_t) { poured += bytes.size(); }),
+      std::function<void(Result<CommandStatus>)>([&](Result<CommandStatus> end) { loud = *end; }));
+  Started second(
+      client->follow("quiet", 0, [&](std::string_view bytes, uint64_t) { log += bytes; }),
+      std::function<void(Result<CommandStatus>)>([&](Result<CommandStatus> end) { quiet = *end; }));
   pid_in(world, "pid");
   CHECK(world.run(client->signal("quiet", SIGTERM)).ok());
   world.run_until([&] { return loud && quiet; });
@@ -217,12 +228,18 @@ TEST_CASE("a follower hears of a small log while another command pours out megab
 TEST_CASE("a log that was emptied is followed from its new beginning") {
   World world;
   auto client = world.connect();
-  world.start(*client, "k", "echo a long first line; while [ ! -e go ]; do sleep 0.01; done; echo new");
+  world.start(*client, "k",
+              "echo a long first line; while [ ! -e go ]; do sleep 0.01; done; echo new");
   std::string log;
   uint64_t last = 99;
   std::optional<CommandStatus> end;
-  Started following(client->follow("k", 0, [&](std::string_view bytes, uint64_t at) { log += bytes; last = at; }),
-                    std::function<void(Result<CommandStatus>)>([&](Result<CommandStatus> r) { end = *r; }));
+  Started following(
+      client->follow("k", 0,
+                     [&](std::string_view bytes, uint64_t at) {
+                       log += bytes;
+                       last = at;
+                     }),
+      std::function<void(Result<CommandStatus>)>([&](Result<CommandStatus> r) { end = *r; }));
   world.run_until([&] { return log == "a long first line\n"; });
   std::filesystem::resize_file(world.home + "/.choline/commands/k/log", 0);
   world.write("go", "");
@@ -258,7 +275,8 @@ TEST_CASE("a finished command can be removed, a running one cannot") {
   CHECK(world.run(client->remove("k")).ok());
   CHECK(world.run(client->list())->empty());
   CHECK(world.run(client->status("k"))->state == CommandState::unknown);
-  CHECK(world.run(client->follow("k", 0, [](std::string_view, uint64_t) {})).error().kind == ErrorKind::not_found);
+  CHECK(world.run(client->follow("k", 0, [](std::string_view, uint64_t) {})).error().kind ==
+        ErrorKind::not_found);
   CHECK(world.run(client->remove("k")).ok());
   world.start(*client, "k", "true");
   CHECK(world.follow(*client, "k").end.code == 0);

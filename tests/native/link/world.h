@@ -18,7 +18,9 @@
 
 namespace choline {
 
-inline std::string agent_program() { return std::string(CHOLINE_BUILD_DIR) + "/choline-agent"; }
+inline std::string agent_program() {
+  return std::string(CHOLINE_BUILD_DIR) + "/choline-agent";
+}
 
 struct World {
   World() : home("/tmp/choline-link-" + random_id(10)) {
@@ -75,7 +77,8 @@ struct World {
     options.tag = tag;
     return options;
   }
-  std::unique_ptr<AgentClient> connect(BootstrapOptions options, ClientOptions client_options = {}) {
+  std::unique_ptr<AgentClient> connect(BootstrapOptions options,
+                                       ClientOptions client_options = {}) {
     Result<Bootstrapped> there = run(bootstrap(loop, shell(), std::move(options)));
     INFO((there ? "" : there.error().message));
     REQUIRE(there.ok());
