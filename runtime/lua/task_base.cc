@@ -55,8 +55,14 @@ int body_ended(lua_State* L, int status, lua_KContext) {
   return end_children(L);
 }
 
+int refuse_to_start(lua_State* L) { return raise_cancellation(L, Host::of(L).current()); }
+
 // Stack: the body and its arguments.
 int run_task(lua_State* L) {
+  if (Host::of(L).current()->must_stop()) {  // cancelled before it could begin
+    lua_settop(L, 0);
+    lua_pushcfunction(L, refuse_to_start);
+  }
   lua_pushcfunction(L, keep_traceback);
   lua_insert(L, 1);
   int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, body_ended);
