@@ -68,7 +68,8 @@ local function add_syncs(add, seen)
     and (", exclude = { %s }"):format(table.concat(list.map(exclude, lua_value), ", ")) or ""))
   if seen.checkpoints then
     local folder <const> = path.normalise(seen.checkpoints)
-    add(('sync "checkpoints" { from = "trainer:/work/%s", to = "./%s", every = "1m" }'):format(folder, folder))
+    add(('sync "checkpoints" { from = "trainer:/work/%s", to = "./%s", every = "1m" }')
+      :format(folder, folder))
   end
   add ""
 end
@@ -96,7 +97,8 @@ local function add_task(add, seen)
     add(("    run = %s,"):format(lua_value(("%s %s {checkpoint}"):format(command, seen.resume))))
     add "  },"
   elseif seen.checkpoints then
-    add "  -- resume = { from = \"checkpoints\", run = \"… {checkpoint}\" },   -- when the script can go on from one"
+    add "  -- when the script can go on from a checkpoint:"
+    add '  -- resume = { from = "checkpoints", run = "… {checkpoint}" },'
   end
   if next(seen.metrics) then
     add "  metrics = {"
@@ -114,7 +116,8 @@ end
 local function write_text(seen)
   local lines <const> = {}
   local function add(line) lines[#lines + 1] = line end
-  add(("-- Runs %s. `choline check` finds mistakes, `choline plan` says what would happen,"):format(seen.script))
+  add(("-- Runs %s. `choline check` finds mistakes, `choline plan` says what would happen,")
+    :format(seen.script))
   add "-- `choline run` does it, and `choline explain task` tells what else a task can have."
   add ""
   add_params(add, seen)
@@ -189,7 +192,8 @@ return function(arguments, context)
   context.say(("wrote Cholfile.lua for %s%s"):format(seen.script, seen.requirements
     and (" with %s"):format(seen.requirements) or ""))
   if seen.checkpoints and not seen.resume and not seen.notebook then
-    context.say(("%s takes no flag to go on from a checkpoint, so each attempt starts over"):format(seen.script))
+    context.say(("%s takes no flag to go on from a checkpoint, so each attempt starts over")
+      :format(seen.script))
   end
   context.say("next: choline check, choline plan, choline run")
   return 0

@@ -252,9 +252,15 @@ end
 
 special.now = function(reading)
   return function()
-    local engine <const> = M.engine(reading, "now")
-    if not engine then return unknown end
-    return engine.now()
+    call.forbid "now"
+    if reading.program.engine then return reading.program.engine.now() end
+    local message <const> = "now has no answer at the top level: a run's time begins with the run; "
+      .. "call it in a pipeline or in a task's function"
+    if not reading.loading then failure.raise("invalid", "%s", message) end
+    local where <const> = reading.here()
+    where.name_here = "now"
+    reading:problem(where, message)
+    return unknown
   end
 end
 

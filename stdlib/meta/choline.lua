@@ -104,7 +104,8 @@
 
 ---@class Instance      what `instance "name" { … }` gives
 local Instance = {}
---- Rents one; it is destroyed when the variable goes out of scope: `local box <close> = gpu:acquire()`.
+--- Rents one; it is destroyed when the variable goes out of scope, as in
+--- `local box <close> = gpu:acquire()`.
 ---@async
 ---@param overrides? InstanceFields
 ---@return LiveInstance

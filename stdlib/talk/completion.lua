@@ -28,8 +28,9 @@ end
 -- Names of words, runs and instances are asked from choline itself, so that they are never stale.
 local bash_head <const> = [[
 # bash completion for choline. In ~/.bashrc: source <(choline completion bash)
-_choline_ids() { choline ls --json 2>/dev/null | sed -n 's/^ *"id": "\([^"]*\)".*/\1/p'; }
-_choline_instances() { choline instances --json 2>/dev/null | sed -n 's/^ *"name": "\([^"]*\)".*/\1/p'; }
+_choline_field() { sed -n 's/^ *"'"$1"'": "\([^"]*\)".*/\1/p'; }
+_choline_ids() { choline ls --json 2>/dev/null | _choline_field id; }
+_choline_instances() { choline instances --json 2>/dev/null | _choline_field name; }
 _choline() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
   COMPREPLY=()
@@ -37,7 +38,8 @@ _choline() {
 local bash_tail <const> = [[
   case $kind in
     file|params) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
-    cholfile) mapfile -t COMPREPLY < <(compgen -f -X '!*.lua' -- "$current"; compgen -d -- "$current") ;;
+    cholfile)
+      mapfile -t COMPREPLY < <(compgen -f -X '!*.lua' -- "$current"; compgen -d -- "$current") ;;
     run) mapfile -t COMPREPLY < <(compgen -W "$(_choline_ids)" -- "$current") ;;
     instance) mapfile -t COMPREPLY < <(compgen -W "$(_choline_instances)" -- "$current") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "$kind" -- "$current") ;;

@@ -66,7 +66,8 @@ return {
     local wrong <const> = t.folder { ["Cholfile.lua"] = '\ntaks "x" {}\n' }
     local seen <const> = run("check", { file = wrong, json = true })
     t.equal(seen.json,
-      '[{"column":1,"file":"Cholfile.lua","length":4,"line":2,"message":"unknown name \\"taks\\"; did you mean \\"task\\"?"}]')
+      '[{"column":1,"file":"Cholfile.lua","length":4,"line":2,'
+        .. '"message":"unknown name \\"taks\\"; did you mean \\"task\\"?"}]')
     local right <const> =
       t.folder { ["Cholfile.lua"] = 'instance "b" {}\ntask "t" { on = "b", run = "x" }' }
     t.equal(run("check", { file = right, json = true }).json, "[]")

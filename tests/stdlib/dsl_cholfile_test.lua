@@ -38,7 +38,8 @@ return {
 sync "code" { from = ".", to = "box:/work" }
 sync "out" { from = "box:/work/out", to = "./out", every = "2m" }
 task "a" { on = box, run = { "python", "a.py", 3 }, timeout = "2h30m" }
-task "b" { on = "box", after = "a", run = "python b.py", resume = { from = "out", run = "b {checkpoint}" },
+task "b" { on = "box", after = "a", run = "python b.py",
+  resume = { from = "out", run = "b {checkpoint}" },
   retry = retry { max = 2, on = "crashed", wait = { "30s", up_to = "10m" } },
   failover = { deadline "36h", failover { choose = fastest } } }
 budget "$40"
@@ -169,7 +170,8 @@ sync "c" { from = "box:/a", to = "box:/b" }]])
   end,
   ["a word of a later version is known and refused"] = function(t)
     t.equal(problems(t, 'local gpu = instance "gpu" { from = { vast { reliability = 0.98 } } }\n'
-      .. 'task "train" { on = gpu, run = "true", stop = when(metric "x":plateau { over = 5 }) }\nschedule { "train" }'), {
+      .. 'task "train" { on = gpu, run = "true", stop = when(metric "x":plateau { over = 5 }) }\n'
+      .. 'schedule { "train" }'), {
       '1:39: instances from the provider "vast" are not in this version yet',
       '2:52: "metric" is not in this version yet',
       '3:1: "schedule" is not in this version yet' })
@@ -335,7 +337,8 @@ param "kind" { default = "adam", choices = { "adam", "sgd" } }
   end,
   ["a param of a wrong type, an unknown one and a missing one are told at once"] = function(t)
     local text <const> =
-      'param "epochs" { default = 3 }\nparam "data" { type = "string" }\nparam "k" { default = "a", choices = { "a", "b" } }\n'
+      'param "epochs" { default = 3 }\nparam "data" { type = "string" }\n'
+      .. 'param "k" { default = "a", choices = { "a", "b" } }\n'
       .. box .. train
     t.equal(problems(t, text, { params = given { epochs = "many", epoch = "3", k = "c" } }), {
       '-: unknown param "epoch" from the command line; did you mean "epochs"?',
@@ -348,7 +351,8 @@ param "kind" { default = "adam", choices = { "adam", "sgd" } }
     local lines <const> = { box }
     for index = 1, 200 do
       lines[#lines + 1] =
-        ('sync "s%d" { from = "./in/%d", to = "box:/in/%d" }\ntask "t%d" {\n  on = box,\n  run = "python x.py --n %d {s%d}",\n}')
+        ('sync "s%d" { from = "./in/%d", to = "box:/in/%d" }\n'
+          .. 'task "t%d" {\n  on = box,\n  run = "python x.py --n %d {s%d}",\n}')
         :format(index, index, index, index, index, index)
     end
     local program <const> = load(t, table.concat(lines, "\n"))

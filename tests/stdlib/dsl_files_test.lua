@@ -24,8 +24,10 @@ end
 return {
   ["a module beside the cholfile has the same words and runs once"] = function(t)
     local program <const> = load(t, {
-      ["Cholfile.lua"] = 'local a, b = require "recipes.spot", require "recipes.spot"\nassert(a == b)\na.declare()',
-      ["recipes/spot.lua"] = 'local M = {}\nfunction M.declare()\n  task "more" { on = "box", run = "y" }\nend\nreturn M\n',
+      ["Cholfile.lua"] = 'local a, b = require "recipes.spot", require "recipes.spot"\n'
+        .. "assert(a == b)\na.declare()",
+      ["recipes/spot.lua"] = 'local M = {}\nfunction M.declare()\n'
+        .. '  task "more" { on = "box", run = "y" }\nend\nreturn M\n',
     })
     t.equal(messages(program), {})
     t.equal(program.tasks[1].where, { file = "recipes/spot.lua", line = 3 })
@@ -75,9 +77,11 @@ return {
     program = cholfile.load { path = folder .. "/Cholfile.lua" }
     local found <const> = messages(program)
     t.equal(found[1],
-      'Cholfile.lua:1: module "linked" leads out of the cholfile\'s folder by a link; only files below it are read')
+      'Cholfile.lua:1: module "linked" leads out of the cholfile\'s folder by a link; '
+        .. "only files below it are read")
     t.equal(found[2],
-      'Cholfile.lua:2: "linked.lua" leads out of the cholfile\'s folder by a link; only files below it are read')
+      'Cholfile.lua:2: "linked.lua" leads out of the cholfile\'s folder by a link; '
+        .. "only files below it are read")
   end,
   ["files below the folder are read and kept"] = function(t)
     local program <const> =

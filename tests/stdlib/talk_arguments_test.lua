@@ -107,7 +107,8 @@ return {
     local function complete(...)
       local argv <const> = { ... }
       local pipe <const> =
-        assert(io.popen(("bash -c 'source %s/script; COMP_WORDS=(%s); COMP_CWORD=%d; _choline; echo ${COMPREPLY[@]}'")
+        assert(io.popen(("bash -c 'source %s/script; COMP_WORDS=(%s); COMP_CWORD=%d; _choline; "
+          .. "echo ${COMPREPLY[@]}'")
         :format(folder, table.concat(argv, " "), #argv - 1)))
       local out <const> = pipe:read "l"
       pipe:close()

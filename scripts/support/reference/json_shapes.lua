@@ -19,7 +19,7 @@ return {
     { "price", "number", "US dollars per hour" },
   } },
   { command = "check",
-    summary = "An array of problems; empty when the cholfile is right. The exit code is 2 when there are any.",
+    summary = "An array of problems, empty when the cholfile is right. The exit code is 2 if it is not.",
     fields = {
       { "file", "string", "path below the cholfile's folder" },
       { "line", "integer or absent", "from 1" },
