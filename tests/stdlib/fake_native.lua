@@ -221,6 +221,7 @@ local function go_live(boot, step, effect)
 end
 
 local function next_recorded(boot)
+  if not boot.owned then return nil end
   for _, step in pairs(boot.journal.steps) do
     if step.seq == boot.delivered + 1 then return step end
   end
