@@ -131,9 +131,7 @@ local function add_word(lines, word)
 end
 
 local function add_alias(lines, name, values)
-  lines[#lines + 1] = "---@alias " .. name
-  for _, value in ipairs(values) do lines[#lines + 1] = "---| " .. text.quote(value) end
-  lines[#lines + 1] = ""
+  lines[#lines + 1] = "---@alias " .. name .. " " .. table.concat(list.map(values, text.quote), "|")
 end
 
 local fixed <const> = [[
