@@ -88,22 +88,7 @@ void add_native_modules(Host& host, Services& services) {
   };
   for (const NativeModule& module :
        {fs_module(), sys_module(), json_module(), clock_module(), wait_module(), text_module(),
-#if __has_include("native/store.cc")
-        store_module(),
-#endif
-#if __has_include("native/run.cc")
-        run_module(),
-#endif
-#if __has_include("native/provider.cc")
-        provider_module(),
-#endif
-#if __has_include("native/instance.cc")
-        instance_module(),
-#endif
-#if __has_include("native/transfer.cc")
-        transfer_module(),
-#endif
-       }) {
+        store_module(), run_module(), provider_module(), instance_module(), transfer_module()}) {
     for (const NativeFunction& function : module.functions) {
       host.add(module.name, bind(services, module, function));
     }
