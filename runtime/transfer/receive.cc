@@ -317,7 +317,12 @@ class Receiver {
     for (const PlanItem& item : plan_->items) {
       if (item.action != PlanAction::removed) continue;
       status = target.remove(item.path, false);
-      if (status.ok()) {
+      bool gone = status.ok();
+      // Where a file took the place of a folder, what was in it went along.
+      for (const char* name : {"ENOENT", "ENOTDIR", "ELOOP"}) {
+        gone = gone || has_errno(status.error(), name);
+      }
+      if (gone) {
         ++report_.removed;
       } else if (has_errno(status.error(), "ENOTEMPTY") || has_errno(status.error(), "EEXIST")) {
         add_note(report_.skipped, item.path, "not removed, as it holds files that are left alone");

@@ -233,8 +233,13 @@ class Sender {
     timespec now{};
     clock_gettime(CLOCK_REALTIME, &now);
     if (nanoseconds(now) - nanoseconds(before.st_mtim) < 20'000'000) {
+      struct stat earlier = before;
       nap(20);
       if (fstat(file, &before) != 0) return Outcome::gone;
+      // Somebody is at it right now. One that only grows is another matter: see is_steady().
+      if (!is_same_file(earlier, before) && before.st_size <= earlier.st_size) {
+        return Outcome::changed;
+      }
     }
     auto size = static_cast<uint64_t>(before.st_size);
     Packer head;
@@ -249,7 +254,7 @@ class Sender {
     struct stat after {};
     bool fine = *read == size && fstat(file, &after) == 0;
     if (fine && !is_same_file(before, after)) {
-      fine = !options_.checkpoints && after.st_size >= before.st_size &&
+      fine = !options_.checkpoints && after.st_size > before.st_size &&
              is_steady(file, size, digest.bytes());
     }
     if (fine) {
