@@ -34,7 +34,7 @@ struct Office {
   ~Office() {
     instances.reset();
     RentWorld world{loop, *store, providers};
-    bool ended = finish(loop, release_all(world, "r1")).ok();
+    bool ended = await_rent(loop, release_all(world, "r1")).ok();
     CHECK(ended);
   }
 
@@ -59,7 +59,7 @@ struct Office {
   }
   std::string rent_one(Json settings = Json::object()) {
     StepContext context = step();
-    Result<ResourceRow> row = finish(loop, rent(instances->world(), RentProcess::request(settings), context));
+    Result<ResourceRow> row = await_rent(loop, rent(instances->world(), RentProcess::request(settings), context));
     REQUIRE(row.ok());
     keep(context);
     return row->tag;
@@ -71,14 +71,14 @@ struct Office {
     fields["attempt"] = 1;
     fields["command"] = {{"shell", shell}};
     StepContext context = step();
-    Result<Json> started = finish(loop, start_command(*instances, tag, fields, context));
+    Result<Json> started = await_rent(loop, start_command(*instances, tag, fields, context));
     INFO((started ? std::string() : started.error().message));
     REQUIRE(started.ok());
     keep(context);
   }
   Result<Json> wait(const std::string& tag, const std::string& key) {
     StepContext context = step();
-    Result<Json> ended = finish(loop, wait_command(*instances, tag, key, context));
+    Result<Json> ended = await_rent(loop, wait_command(*instances, tag, key, context));
     keep(context);
     return ended;
   }
@@ -91,7 +91,7 @@ struct Office {
   void drill(Json fault) {
     Result<Provider*> local = providers.find("local");
     REQUIRE(local.ok());
-    REQUIRE(finish(loop, (*local)->drill(std::move(fault))).ok());
+    REQUIRE(await_rent(loop, (*local)->drill(std::move(fault))).ok());
   }
 
   std::string folder;
@@ -102,11 +102,11 @@ struct Office {
 };
 
 TEST_CASE("a command's log comes here byte for byte, with its metrics and its end") {
-  TempFolder folder;
+  RentFolder folder;
   Office office(folder.path);
   office.make_run();
   std::string tag = office.rent_one();
-  Result<AgentFacts> facts = finish(office.loop, office.instances->ready(tag, 60));
+  Result<AgentFacts> facts = await_rent(office.loop, office.instances->ready(tag, 60));
   INFO((facts ? std::string() : facts.error().message));
   REQUIRE(facts.ok());
   office.start(tag, "r1.train.1", "for i in 1 2 3; do echo epoch $i loss=0.$i; done; echo oops >&2; exit 3",
@@ -136,7 +136,7 @@ TEST_CASE("a command's log comes here byte for byte, with its metrics and its en
 }
 
 TEST_CASE("a new process follows where the old one stopped, and cuts off what was not safe") {
-  TempFolder folder;
+  RentFolder folder;
   std::string tag;
   {
     Office office(folder.path);
@@ -154,7 +154,7 @@ TEST_CASE("a new process follows where the old one stopped, and cuts off what wa
     waiting = Started();
     std::ofstream(office.proc("r1.train.1").log, std::ios::app) << "half a li";
     // As if killed: nothing is released.
-    Result<Json> out = finish(office.loop, exec_command(*office.instances, tag, {{"shell", "touch go"}}, nullptr, office.step()));
+    Result<Json> out = await_rent(office.loop, exec_command(*office.instances, tag, {{"shell", "touch go"}}, nullptr, office.step()));
     REQUIRE(out.ok());
     office.instances.reset();
     Office next(folder.path);
@@ -167,7 +167,7 @@ TEST_CASE("a new process follows where the old one stopped, and cuts off what wa
 }
 
 TEST_CASE("a preempted instance ends the wait with that word, whatever the command did") {
-  TempFolder folder;
+  RentFolder folder;
   Office office(folder.path);
   office.make_run();
   std::string tag = office.rent_one({{"spot", true}});
@@ -184,7 +184,7 @@ TEST_CASE("a preempted instance ends the wait with that word, whatever the comma
 }
 
 TEST_CASE("a lost instance ends the wait as lost") {
-  TempFolder folder;
+  RentFolder folder;
   Office office(folder.path);
   office.make_run();
   std::string tag = office.rent_one();
@@ -200,12 +200,12 @@ TEST_CASE("a lost instance ends the wait as lost") {
 }
 
 TEST_CASE("a link that breaks under a command is opened again and nothing of the log is missing") {
-  TempFolder folder;
+  RentFolder folder;
   Office office(folder.path);
   office.make_run();
   std::string tag = office.rent_one();
   office.start(tag, "r1.train.1", "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo line $i; sleep 0.02; done");
-  Result<Instances::Client> client = finish(office.loop, office.instances->client(tag));
+  Result<Instances::Client> client = await_rent(office.loop, office.instances->client(tag));
   REQUIRE(client.ok());
   Json pid = (*client)->hello().value("pid", Json(nullptr));
   REQUIRE(pid.is_number_integer());
@@ -219,7 +219,7 @@ TEST_CASE("a link that breaks under a command is opened again and nothing of the
 }
 
 TEST_CASE("a secret reaches the command and not the log, the row or the folder here") {
-  TempFolder folder;
+  RentFolder folder;
   setenv("CHOLINE_TEST_TOKEN", "s3cr3t-value-42", 1);
   Office office(folder.path);
   office.make_run();
@@ -230,7 +230,7 @@ TEST_CASE("a secret reaches the command and not the log, the row or the folder h
   REQUIRE(ended.ok());
   CHECK(read_all(office.proc("r1.train.1").log) == "token ***************\n***************\n");
   CHECK(to_text(office.proc("r1.train.1").cmd).find("s3cr3t-value") == std::string::npos);
-  Result<Json> out = finish(office.loop, exec_command(*office.instances, tag, {{"shell", "echo $T; exit 4"}},
+  Result<Json> out = await_rent(office.loop, exec_command(*office.instances, tag, {{"shell", "echo $T; exit 4"}},
                                                       {{"env", {{"T", {{"secret", "CHOLINE_TEST_TOKEN"}}}}}}, office.step()));
   REQUIRE(out.ok());
   CHECK((*out)["code"] == 4);
@@ -239,22 +239,24 @@ TEST_CASE("a secret reaches the command and not the log, the row or the folder h
 }
 
 TEST_CASE("the same key is started once, and a signal ends it") {
-  TempFolder folder;
+  RentFolder folder;
   Office office(folder.path);
   office.make_run();
   std::string tag = office.rent_one();
   office.start(tag, "r1.train.1", "echo started >> count; while :; do sleep 1000; done");
   StepContext context = office.step();
   Json fields = {{"key", "r1.train.1"}, {"task", "train"}, {"attempt", 1}, {"command", {{"shell", "echo started >> count"}}}};
-  Result<Json> again = finish(office.loop, start_command(*office.instances, tag, fields, context));
+  Result<Json> again = await_rent(office.loop, start_command(*office.instances, tag, fields, context));
   REQUIRE(again.ok());
   CHECK((*again)["already"] == true);
-  REQUIRE(finish(office.loop, signal_command(*office.instances, tag, "r1.train.1", "TERM")).ok());
+  Json until_up = {{"shell", "until [ -s count ]; do sleep 0.01; done"}};
+  REQUIRE(await_rent(office.loop, exec_command(*office.instances, tag, until_up, nullptr, office.step())).ok());
+  REQUIRE(await_rent(office.loop, signal_command(*office.instances, tag, "r1.train.1", "TERM")).ok());
   Result<Json> ended = office.wait(tag, "r1.train.1");
   REQUIRE(ended.ok());
   CHECK((*ended)["code"] == 143);
-  REQUIRE(finish(office.loop, signal_command(*office.instances, tag, "r1.train.1", "TERM")).ok());
-  Result<Json> out = finish(office.loop, exec_command(*office.instances, tag, {{"shell", "cat count"}}, nullptr, office.step()));
+  REQUIRE(await_rent(office.loop, signal_command(*office.instances, tag, "r1.train.1", "TERM")).ok());
+  Result<Json> out = await_rent(office.loop, exec_command(*office.instances, tag, {{"shell", "cat count"}}, nullptr, office.step()));
   REQUIRE(out.ok());
   CHECK((*out)["out"] == "started\n");
 }

@@ -12,7 +12,7 @@ namespace choline {
 namespace {
 
 TEST_CASE("renting writes the row, and ending it leaves nothing that costs money") {
-  TempFolder folder;
+  RentFolder folder;
   RentProcess process(folder.path);
   process.make_run("r1");
   Result<ResourceRow> row = process.rent_for("r1", "main/create", {{"price", 3600.0}});
@@ -34,7 +34,7 @@ TEST_CASE("renting writes the row, and ending it leaves nothing that costs money
 }
 
 TEST_CASE("a definite refusal voids the row and is told") {
-  TempFolder folder;
+  RentFolder folder;
   RentProcess process(folder.path);
   process.make_run("r1");
   process.drill({{"action", "refuse"}});
@@ -46,7 +46,7 @@ TEST_CASE("a definite refusal voids the row and is told") {
 }
 
 TEST_CASE("a reply lost after the effect is adopted, not rented again") {
-  TempFolder folder;
+  RentFolder folder;
   RentProcess process(folder.path);
   process.make_run("r1");
   process.drill({{"action", "lose_reply"}});
@@ -61,7 +61,7 @@ TEST_CASE("a reply lost after the effect is adopted, not rented again") {
 }
 
 TEST_CASE("a reply lost before the effect is rented again under a new tag, after settling") {
-  TempFolder folder;
+  RentFolder folder;
   RentProcess process(folder.path);
   process.make_run("r1");
   process.drill({{"action", "lose_reply"}, {"when", "before"}});
@@ -76,7 +76,7 @@ TEST_CASE("a reply lost before the effect is rented again under a new tag, after
 }
 
 TEST_CASE("a partial list proves nothing: the tag is not voided by it") {
-  TempFolder folder;
+  RentFolder folder;
   RentProcess process(folder.path);
   process.make_run("r1");
   process.drill({{"action", "lose_reply"}});
@@ -88,7 +88,7 @@ TEST_CASE("a partial list proves nothing: the tag is not voided by it") {
 }
 
 TEST_CASE("of two instances with one tag the first is kept and the second ended") {
-  TempFolder folder;
+  RentFolder folder;
   RentProcess process(folder.path);
   process.make_run("r1");
   process.drill({{"action", "lose_reply"}, {"when", "before"}});
@@ -115,7 +115,7 @@ TEST_CASE("of two instances with one tag the first is kept and the second ended"
 }
 
 TEST_CASE("ending all of a run asks nothing of its cholfile and takes tags in doubt too") {
-  TempFolder folder;
+  RentFolder folder;
   RentProcess process(folder.path);
   process.make_run("r1");
   REQUIRE(process.rent_for("r1", "main.a/create").ok());
@@ -131,7 +131,7 @@ TEST_CASE("ending all of a run asks nothing of its cholfile and takes tags in do
   LocalCloud cloud(folder.path + "/local");
   REQUIRE(std::holds_alternative<Handle>(cloud.launch(launch, process.loop.wall())));
   CHECK(process.alive().size() == 3);
-  Result<std::vector<ReleaseOutcome>> outcomes = finish(process.loop, release_all(process.world(), "r1"));
+  Result<std::vector<ReleaseOutcome>> outcomes = await_rent(process.loop, release_all(process.world(), "r1"));
   REQUIRE(outcomes.ok());
   CHECK(outcomes->size() == 3);
   for (const ReleaseOutcome& one : *outcomes) CHECK(one.gone);
@@ -140,7 +140,7 @@ TEST_CASE("ending all of a run asks nothing of its cholfile and takes tags in do
 }
 
 TEST_CASE("the reaper ends what a finished run left, and nothing of a living run or another installation") {
-  TempFolder folder;
+  RentFolder folder;
   RentProcess process(folder.path);
   process.make_run("r1");
   process.make_run("r2");
@@ -156,18 +156,18 @@ TEST_CASE("the reaper ends what a finished run left, and nothing of a living run
   REQUIRE(std::holds_alternative<Handle>(cloud.launch(launch, process.loop.wall())));
   process.end_run("r1");
 
-  Result<ReapReport> dry = finish(process.loop, reap(process.world(), true));
+  Result<ReapReport> dry = await_rent(process.loop, reap(process.world(), true));
   REQUIRE(dry.ok());
   CHECK(dry->ended.size() == 2);
   CHECK(process.alive().size() == 4);
 
   process.drill({{"action", "partial_list"}});
-  Result<ReapReport> partial = finish(process.loop, reap(process.world(), false));
+  Result<ReapReport> partial = await_rent(process.loop, reap(process.world(), false));
   REQUIRE(partial.ok());
   CHECK(partial->incomplete.size() == 1);
   CHECK(process.alive().size() == 4);
 
-  Result<ReapReport> report = finish(process.loop, reap(process.world(), false));
+  Result<ReapReport> report = await_rent(process.loop, reap(process.world(), false));
   REQUIRE(report.ok());
   CHECK(report->ended.size() == 2);
   CHECK(report->foreign.size() == 1);
@@ -177,7 +177,7 @@ TEST_CASE("the reaper ends what a finished run left, and nothing of a living run
 }
 
 TEST_CASE("an instance that its provider has forgotten is lost after two looks") {
-  TempFolder folder;
+  RentFolder folder;
   RentProcess process(folder.path);
   process.make_run("r1");
   Result<ResourceRow> row = process.rent_for("r1", "main/create");
@@ -185,7 +185,7 @@ TEST_CASE("an instance that its provider has forgotten is lost after two looks")
   process.drill({{"action", "lose"}});
   for (int i = 0; i < 2; ++i) {
     CHECK(process.count(ResourceState::live) == 1);
-    Result<ReapReport> report = finish(process.loop, reap(process.world(), false));
+    Result<ReapReport> report = await_rent(process.loop, reap(process.world(), false));
     REQUIRE(report.ok());
     CHECK(report->lost.size() == 1);
   }
@@ -193,7 +193,7 @@ TEST_CASE("an instance that its provider has forgotten is lost after two looks")
 }
 
 TEST_CASE("a process that lost its run may neither intend nor end") {
-  TempFolder folder;
+  RentFolder folder;
   RentProcess process(folder.path);
   process.make_run("r1");
   StepContext stale = process.step("r1", "main/create");
@@ -201,7 +201,7 @@ TEST_CASE("a process that lost its run may neither intend nor end") {
     Result<int64_t> epoch = take_run(txn, "r1", nullptr);
     return epoch ? done() : Status(epoch.error());
   }).ok());
-  Result<ResourceRow> row = finish(process.loop, rent(process.world(), RentProcess::request(), stale));
+  Result<ResourceRow> row = await_rent(process.loop, rent(process.world(), RentProcess::request(), stale));
   REQUIRE_FALSE(row.ok());
   CHECK(row.error().kind == ErrorKind::conflict);
   CHECK(process.alive().empty());
@@ -223,7 +223,7 @@ TEST_CASE("killed at any point and begun again, there is never a second instance
     for (int point = 1;; ++point) {
       CAPTURE(drill);
       CAPTURE(point);
-      TempFolder folder;
+      RentFolder folder;
       {
         RentProcess process(folder.path);
         process.make_run("r1");

@@ -20,14 +20,14 @@
 
 namespace choline {
 
-struct TempFolder {
-  TempFolder() {
+struct RentFolder {
+  RentFolder() {
     char name[] = "/tmp/choline-rent-XXXXXX";
     REQUIRE(mkdtemp(name) != nullptr);
     path = name;
   }
-  TempFolder(const TempFolder&) = delete;
-  ~TempFolder() {
+  RentFolder(const RentFolder&) = delete;
+  ~RentFolder() {
     std::error_code ignored;
     std::filesystem::remove_all(path, ignored);
   }
@@ -35,7 +35,7 @@ struct TempFolder {
 };
 
 template <class T>
-T finish(Loop& loop, Co<T> work) {
+T await_rent(Loop& loop, Co<T> work) {
   std::optional<T> result;
   std::function<void(T)> keep = [&](T value) {
     result.emplace(std::move(value));
@@ -109,20 +109,20 @@ struct RentProcess {
   }
   Result<ResourceRow> rent_for(const std::string& run, const std::string& key, Json settings = Json::object()) {
     StepContext context = step(run, key);
-    Result<ResourceRow> row = finish(loop, rent(world(), request(std::move(settings)), context));
+    Result<ResourceRow> row = await_rent(loop, rent(world(), request(std::move(settings)), context));
     keep(context);
     return row;
   }
   Result<Released> release_for(const std::string& run, const std::string& tag) {
     StepContext context = step(run, "main/destroy#0");
-    Result<Released> released = finish(loop, release(world(), tag, context));
+    Result<Released> released = await_rent(loop, release(world(), tag, context));
     keep(context);
     return released;
   }
 
-  void drill(Json fault) { REQUIRE(finish(loop, local().drill(std::move(fault))).ok()); }
+  void drill(Json fault) { REQUIRE(await_rent(loop, local().drill(std::move(fault))).ok()); }
   std::vector<Instance> alive() {
-    Result<Found> found = finish(loop, local().list_all(""));
+    Result<Found> found = await_rent(loop, local().list_all(""));
     REQUIRE(found.ok());
     return found->instances;
   }
