@@ -16,8 +16,7 @@
 namespace choline {
 namespace {
 
-constexpr size_t kIdleHandles = 64;
-constexpr long kMostConnections = 256;
+constexpr size_t kIdleHandles = 256;
 
 // Method, host and path; neither a query nor a user, which may hold keys.
 std::string subject(const HttpRequest& request) {
@@ -107,8 +106,7 @@ class Http::Engine {
     bool set = curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Engine::on_socket) == CURLM_OK &&
                curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this) == CURLM_OK &&
                curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Engine::on_timer) == CURLM_OK &&
-               curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this) == CURLM_OK &&
-               curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, kMostConnections) == CURLM_OK;
+               curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this) == CURLM_OK;
     assert(set);
     (void)set;
   }
