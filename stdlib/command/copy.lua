@@ -22,7 +22,8 @@ end
 function M.run(direction, from_text, to_text, arguments, context)
   local remote <const> = direction == "push" and to_text or from_text
   if not rows_of.place(remote) then
-    failure.raise("invalid", "choline %s: expected an instance's place such as gpu:/work, got %s", direction, remote)
+    failure.raise("invalid", "choline %s: expected an instance's place such as gpu:/work, got %s",
+      direction, remote)
   end
   local from <const>, to <const> = side(from_text, arguments.run), side(to_text, arguments.run)
   if not from.tag and not native.fs.stat(from.path) then
@@ -32,11 +33,15 @@ function M.run(direction, from_text, to_text, arguments, context)
     name = direction, from = from, to = to, exclude = arguments.exclude, include_ignored = true,
   }
   if arguments.json then
-    context.json { files = done.files, bytes = done.bytes, unchanged = done.unchanged, seconds = done.seconds }
+    context.json { files = done.files, bytes = done.bytes, unchanged = done.unchanged,
+      seconds = done.seconds }
   else
-    context.say(("%d %s, %s"):format(done.files, done.files == 1 and "file" or "files", size.format(done.bytes)))
+    context.say(("%d %s, %s"):format(done.files, done.files == 1 and "file" or "files",
+      size.format(done.bytes)))
   end
-  for _, each in ipairs(done.skipped or {}) do context.say(("left out %s: %s"):format(each.path, each.why)) end
+  for _, each in ipairs(done.skipped or {}) do
+    context.say(("left out %s: %s"):format(each.path, each.why))
+  end
   return 0
 end
 

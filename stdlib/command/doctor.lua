@@ -25,7 +25,9 @@ end)
 
 add("disk", function()
   local free <const> = native.sys.disk_free(native.sys.folders().state)
-  if free < 1e9 then return "warn", size.format(free) .. " free", "make room: checkpoints and logs of runs need it" end
+  if free < 1e9 then
+    return "warn", size.format(free) .. " free", "make room: checkpoints and logs of runs need it"
+  end
   return "ok", size.format(free) .. " free"
 end)
 
@@ -33,7 +35,8 @@ add("agent", function()
   local file <const> = native.sys.folders().agent
   local stat <const> = file and native.fs.stat(file)
   if not stat or stat.kind == "folder" then
-    return "fail", "not found" .. (file and " at " .. file or ""), "install choline again, or build the target choline-agent"
+    return "fail", "not found" .. (file and " at " .. file or ""),
+      "install choline again, or build the target choline-agent"
   end
   return "ok", ("%s, %s"):format(file, size.format(stat.size))
 end)
@@ -49,7 +52,9 @@ end)
 add("terminal", function()
   local terminal <const> = native.sys.terminal(1)
   if not terminal then return "ok", "output is not a terminal: plain lines" end
-  if native.sys.env "TERM" == "dumb" then return "warn", "TERM=dumb: no live view", "set TERM to your terminal's name" end
+  if native.sys.env "TERM" == "dumb" then
+    return "warn", "TERM=dumb: no live view", "set TERM to your terminal's name"
+  end
   return "ok", ("%d × %d"):format(terminal.columns, terminal.rows)
 end)
 
@@ -67,16 +72,19 @@ local fixes <const> = {
 }
 
 local function run_check(check)
-  local ok <const>, state <const>, text <const>, fix <const> = pcall(check.fn) -- a check that raises has failed
+  -- a check that raises has failed
+  local ok <const>, state <const>, text <const>, fix <const> = pcall(check.fn)
   if ok then return { name = check.name, state = state, text = text, fix = fix } end
-  return { name = check.name, state = check.name == "git" and "warn" or "fail", text = failure.from(state).message,
+  return { name = check.name, state = check.name == "git" and "warn" or "fail",
+    text = failure.from(state).message,
     fix = fixes[check.name] }
 end
 
 local function all_results()
   local results <const> = list.map(checks, run_check)
   for _, name in ipairs(native.provider.names()) do
-    results[#results + 1] = run_check { name = "provider " .. name, fn = function() return check_provider(name) end }
+    results[#results + 1] = run_check { name = "provider " .. name, fn = function()
+      return check_provider(name) end }
   end
   return results
 end
@@ -86,14 +94,16 @@ return function(arguments, context)
   local bad <const> = list.find(results, function(each) return each.state == "fail" end) ~= nil
   if arguments.json then
     context.json(native.json.array(list.map(results, function(each)
-      return { name = each.name, state = each.state, text = each.text, fix = each.fix or native.null }
+      return { name = each.name, state = each.state, text = each.text, fix = each.fix
+        or native.null }
     end)))
     return bad and 1 or 0
   end
   local style <const> = context.style(1)
   local paint <const> = { ok = style.green, warn = style.yellow, fail = style.red }
   for _, each in ipairs(results) do
-    context.out(("%s  %-14s  %s"):format(paint[each.state](("%-4s"):format(each.state)), each.name, each.text))
+    context.out(("%s  %-14s  %s"):format(paint[each.state](("%-4s"):format(each.state)), each.name,
+      each.text))
     if each.fix and each.state ~= "ok" then context.out("      " .. each.fix) end
   end
   return bad and 1 or 0

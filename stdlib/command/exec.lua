@@ -1,4 +1,5 @@
--- `choline exec INSTANCE -- COMMAND`: a command on a live instance, with its output and its exit code.
+-- `choline exec INSTANCE -- COMMAND`: a command on a live instance, with its output and its exit
+-- code.
 
 local native <const> = require "native"
 local rows_of <const> = require "command.rows"

@@ -4,7 +4,9 @@ local ask <const> = require "talk.ask"
 local list <const> = require "core.list"
 local native <const> = require "native"
 
-local function describe(each) return each.name and ("%s (%s)"):format(each.name, each.tag) or each.tag end
+local function describe(each)
+  return each.name and ("%s (%s)"):format(each.name, each.tag) or each.tag
+end
 
 local function to_data(found)
   local function rows(items)
@@ -18,13 +20,19 @@ local function to_data(found)
 end
 
 local function tell(context, found, dry)
-  for _, each in ipairs(found.ended) do context.out((dry and "would end " or "ended ") .. describe(each)) end
+  for _, each in ipairs(found.ended) do
+    context.out((dry and "would end " or "ended ") .. describe(each))
+  end
   for _, each in ipairs(found.lost) do context.out("gone already: " .. describe(each)) end
-  for _, each in ipairs(found.foreign) do context.say("not of this computer, left alone: " .. describe(each)) end
+  for _, each in ipairs(found.foreign) do
+    context.say("not of this computer, left alone: " .. describe(each))
+  end
   for _, name in ipairs(found.incomplete) do
     context.say(("provider %s did not give its whole list; nothing of it was ended"):format(name))
   end
-  if #found.ended + #found.lost == 0 and #found.incomplete == 0 then context.say("nothing to end") end
+  if #found.ended + #found.lost == 0 and #found.incomplete == 0 then
+    context.say("nothing to end")
+  end
 end
 
 return function(arguments, context)
@@ -32,7 +40,8 @@ return function(arguments, context)
   local dry <const> = arguments.dry_run == true
   if not dry and #found.ended > 0 then
     for _, each in ipairs(found.ended) do context.say("no run owns " .. describe(each)) end
-    if not ask.confirm(("end %d %s?"):format(#found.ended, #found.ended == 1 and "instance" or "instances"), arguments.yes) then
+    if not ask.confirm(("end %d %s?"):format(#found.ended, #found.ended == 1 and "instance"
+      or "instances"), arguments.yes) then
       return 1
     end
   end

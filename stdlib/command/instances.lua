@@ -24,11 +24,14 @@ return function(arguments, context)
   local cells <const> = list.map(rows, function(row)
     if not row.ended then hourly = hourly + row.price end
     return { row.name, row.state, row.run, row.provider, money.format_price(row.price),
-      duration.short((row.ended or native.clock.wall()) - row.created), money.format(row.cost or 0), row.tag }
+      duration.short((row.ended or native.clock.wall()) - row.created), money.format(row.cost or 0),
+        row.tag }
   end)
   local style <const> = context.style(1)
-  for _, line in ipairs(columns.lines({ { title = "NAME" }, { title = "STATE" }, { title = "RUN" }, { title = "PROVIDER" },
-    { title = "PRICE", right = true }, { title = "LIVED", right = true }, { title = "COST", right = true },
+  for _, line in ipairs(columns.lines({ { title = "NAME" }, { title = "STATE" }, { title = "RUN" },
+    { title = "PROVIDER" },
+    { title = "PRICE", right = true }, { title = "LIVED", right = true },
+      { title = "COST", right = true },
     { title = "TAG" } }, cells, { header = style.dim })) do context.out(line) end
   if hourly > 0 then context.say(("together %s"):format(money.format_price(hourly))) end
   return 0

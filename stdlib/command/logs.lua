@@ -22,7 +22,8 @@ local function check_task(arguments, commands)
     if not list.contains(names, command.task) then names[#names + 1] = command.task end
   end
   failure.raise("not_found", "run has no output of a task \"%s\"%s", arguments.task,
-    #names > 0 and text.did_you_mean(arguments.task, names) .. "; there are: " .. table.concat(names, ", ") or " yet")
+    #names > 0 and text.did_you_mean(arguments.task, names) .. "; there are: "
+      .. table.concat(names, ", ") or " yet")
 end
 
 --- A name for an attempt's part of the output; only between several.
@@ -68,7 +69,9 @@ local function by_start(commands)
   return sorted
 end
 
-local function is_over(row) return row.finished ~= nil or row.state == "paused" or row.owner == nil end
+local function is_over(row)
+  return row.finished ~= nil or row.state == "paused" or row.owner == nil
+end
 
 return function(arguments, context)
   local row = native.store.find(arguments.run)
@@ -91,7 +94,8 @@ return function(arguments, context)
     local last <const> = commands[#commands]
     for _, command in ipairs(commands) do
       local stat <const> = native.fs.stat(command.log)
-      offsets[command.key] = command == last and tail_offset(command.log, arguments.tail) or stat and stat.size or 0
+      offsets[command.key] = command == last and tail_offset(command.log, arguments.tail) or stat
+        and stat.size or 0
     end
   end
   show(commands, #commands > 1 or arguments.follow)

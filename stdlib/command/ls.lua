@@ -9,10 +9,12 @@ local rows_of <const> = require "command.rows"
 
 local most <const> = 20
 
-local colour_of <const> = { running = "green", done = "green", failed = "red", waiting = "yellow", paused = "yellow" }
+local colour_of <const> = { running = "green", done = "green", failed = "red", waiting = "yellow",
+  paused = "yellow" }
 
 return function(arguments, context)
-  local rows <const> = native.store.runs { state = arguments.state, most = not arguments.all and most or nil }
+  local rows <const> = native.store.runs { state = arguments.state, most = not arguments.all
+    and most or nil }
   if arguments.json then
     context.json(native.json.array(list.map(rows, rows_of.run)))
     return 0
@@ -25,14 +27,16 @@ return function(arguments, context)
   local cells <const> = list.map(rows, function(row)
     local state <const> = row.state == "running" and not row.owner and "interrupted" or row.state
     return { row.id, row.name, state, (native.clock.format(row.created):gsub(" %S+$", "")),
-      duration.short((row.finished or native.clock.wall()) - row.created), money.format(row.cost or 0) }
+      duration.short((row.finished or native.clock.wall()) - row.created),
+        money.format(row.cost or 0) }
   end)
   local terminal <const> = native.sys.terminal(1)
   for _, line in ipairs(columns.lines({ { title = "ID" }, { title = "NAME" },
     { title = "STATE", paint = function(text)
       local colour <const> = colour_of[(text:gsub("%s+$", ""))]
       return colour and style[colour](text) or text
-    end }, { title = "STARTED" }, { title = "TOOK", right = true }, { title = "COST", right = true } }, cells,
+    end }, { title = "STARTED" }, { title = "TOOK", right = true },
+      { title = "COST", right = true } }, cells,
     { columns = terminal and terminal.columns, header = style.dim })) do context.out(line) end
   return 0
 end

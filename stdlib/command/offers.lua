@@ -19,7 +19,8 @@ local function providers_of(arguments)
   local known <const> = native.provider.names()
   for _, name in ipairs(arguments.provider or {}) do
     if not list.contains(known, name) then
-      failure.raise("not_found", "there is no provider \"%s\"; there are: %s", name, table.concat(known, ", "))
+      failure.raise("not_found", "there is no provider \"%s\"; there are: %s", name,
+        table.concat(known, ", "))
     end
   end
   return arguments.provider or known
@@ -32,8 +33,10 @@ end
 
 local function to_data(offer)
   return {
-    id = offer.id, provider = offer.provider, region = offer.region or native.null, type = offer.type or native.null,
-    gpu = offer.gpu or native.null, cpus = offer.cpus or native.null, memory = offer.memory or native.null,
+    id = offer.id, provider = offer.provider, region = offer.region or native.null,
+      type = offer.type or native.null,
+    gpu = offer.gpu or native.null, cpus = offer.cpus or native.null, memory = offer.memory
+      or native.null,
     disk = offer.disk or native.null, price = offer.price, spot = offer.spot or false,
     reliability = offer.reliability or native.null,
   }
@@ -41,11 +44,14 @@ end
 
 local function fetch(arguments, context)
   local words <const> = arguments.query
-  local query <const> = { gpu = words and #words > 0 and words or nil, max_price = price_of(arguments.max_price), settings = {} }
+  local query <const> = { gpu = words and #words > 0 and words or nil,
+    max_price = price_of(arguments.max_price), settings = {} }
   local offers <const> = {}
   for _, name in ipairs(providers_of(arguments)) do
-    local ok <const>, found <const> = pcall(native.provider.offers, name, query) -- one provider's trouble leaves the others
-    if ok then list.append(offers, found) else context.say(("%s: %s"):format(name, failure.from(found).message)) end
+    -- one provider's trouble leaves the others
+    local ok <const>, found <const> = pcall(native.provider.offers, name, query)
+    if ok then list.append(offers, found) else context.say(("%s: %s"):format(name,
+      failure.from(found).message)) end
   end
   return choose.order(offers, "cheapest")
 end
@@ -57,12 +63,16 @@ return function(arguments, context)
   elseif #offers > 0 then
     local cells <const> = list.map(offers, function(offer)
       return { offer.provider, offer.id, gpu_text(offer.gpu), tostring(offer.cpus or "-"),
-        offer.memory and size.format(offer.memory) or "-", offer.disk and size.format(offer.disk) or "-",
+        offer.memory and size.format(offer.memory) or "-", offer.disk and size.format(offer.disk)
+          or "-",
         money.format_price(offer.price), offer.spot and "spot" or "" }
     end)
-    for _, line in ipairs(columns.lines({ { title = "PROVIDER" }, { title = "OFFER" }, { title = "GPU" },
-      { title = "CPUS", right = true }, { title = "MEMORY", right = true }, { title = "DISK", right = true },
-      { title = "PRICE", right = true }, { title = "" } }, cells, { header = context.style(1).dim })) do context.out(line) end
+    for _, line in ipairs(columns.lines({ { title = "PROVIDER" }, { title = "OFFER" },
+      { title = "GPU" },
+      { title = "CPUS", right = true }, { title = "MEMORY", right = true },
+        { title = "DISK", right = true },
+      { title = "PRICE", right = true }, { title = "" } }, cells,
+        { header = context.style(1).dim })) do context.out(line) end
   end
   if #offers == 0 then
     context.say("nobody offers that now")

@@ -1,5 +1,5 @@
--- A process that owns a run and executes it: the engine in a task of the run, and beside it, outside the
--- run, the view, the signals of the terminal and the requests of other processes.
+-- A process that owns a run and executes it: the engine in a task of the run, and beside it,
+-- outside the run, the view, the signals of the terminal and the requests of other processes.
 
 local duration <const> = require "core.duration"
 local failure <const> = require "core.failure"
@@ -36,7 +36,8 @@ function Owner:stop(by, code)
   if self.ctx then self.ctx.ending = true end
   native.run.set_state("stopping")
   local left <const> = alive(self.id)
-  self:note(#left > 0 and ("stopping: bringing files back and releasing %s"):format(instance_words(left)) or "stopping")
+  self:note(#left > 0 and ("stopping: bringing files back and releasing %s"):format(
+    instance_words(left)) or "stopping")
   native.task.cancel(self.main, "stopped by " .. by)
 end
 
@@ -66,12 +67,15 @@ function Owner:watch_signals()
   end
 end
 
--- Pausing ------------------------------------------------------------------------------------------------
+-- Pausing
+-- ------------------------------------------------------------------------------------------------
 
 --- Why the run cannot be paused now, or nil.
 function Owner:not_pausable()
   local program <const> = self.program
-  if #program.pipelines > 0 then return "it has a pipeline, whose place in the program a pause would lose" end
+  if #program.pipelines > 0 then
+    return "it has a pipeline, whose place in the program a pause would lose"
+  end
   for _, declaration in ipairs(program.tasks) do
     local outcome <const> = self.ctx.outcomes[declaration.name]
     if not declaration.fields.resume and not (outcome and (outcome.ok or outcome.skipped)) then
@@ -85,7 +89,9 @@ local function stop_for_pause(self, attempt)
   local waiting <const> = attempt.waiting
   native.instance.signal(attempt.live.tag, waiting.key, waiting.signal)
   native.wait.sleep(waiting.grace)
-  if attempt.waiting == waiting then native.instance.signal(attempt.live.tag, waiting.key, "KILL") end
+  if attempt.waiting == waiting then
+    native.instance.signal(attempt.live.tag, waiting.key, "KILL")
+  end
 end
 
 --- Asks each attempt to end as soon as it waits for its command, until the run is paused.
@@ -97,7 +103,9 @@ function Owner:pause()
       for name, attempt in list.sorted(self.ctx.attempts) do
         if attempt.waiting and not self.ctx.pause:wanted(name, attempt.number) then
           self.ctx.pause:request(name, attempt.number)
-          native.task.spawn(("pause-%s-%d"):format(name, attempt.number), function() stop_for_pause(self, attempt) end,
+          native.task.spawn(("pause-%s-%d"):format(name, attempt.number), function()
+            stop_for_pause(self, attempt)
+          end,
             { outside = true })
         end
       end
@@ -110,17 +118,21 @@ end
 function Owner:paused()
   native.run.set_state("paused")
   self:finish_view()
-  native.sys.write(2, ("run %s is paused and costs nothing; `choline resume %s` goes on\n"):format(self.id, self.id))
+  native.sys.write(2, ("run %s is paused and costs nothing; `choline resume %s` goes on\n"):format(
+    self.id, self.id))
   native.run.disown()
   native.sys.exit(0)
 end
 
--- Requests of other processes ------------------------------------------------------------------------------
+-- Requests of other processes
+-- ------------------------------------------------------------------------------
 
 local answers <const> = {}
 
 function answers.stop(self, request)
-  local left <const> = list.map(alive(self.id), function(each) return { name = each.name, price = each.price } end)
+  local left <const> = list.map(alive(self.id), function(each)
+    return { name = each.name, price = each.price }
+  end)
   native.run.reply(request.id, { accepted = true, releasing = native.json.array(left) })
   self:stop(("%s on %s"):format(request.by.user, request.by.host), 130)
 end
@@ -138,12 +150,14 @@ function Owner:serve_requests()
     if answer then
       answer(self, request)
     else
-      native.run.reply(request.id, { accepted = false, why = ("this version does not know \"%s\""):format(request.verb) })
+      native.run.reply(request.id,
+        { accepted = false, why = ("this version does not know \"%s\""):format(request.verb) })
     end
   end
 end
 
--- The view ---------------------------------------------------------------------------------------------------
+-- The view
+-- ---------------------------------------------------------------------------------------------------
 
 function Owner:start_view(options)
   local live <const> = not options.json and not options.plain and view.can_draw(1)
@@ -161,13 +175,18 @@ function Owner:finish_view()
   self.viewer = nil
 end
 
--- The run ----------------------------------------------------------------------------------------------------
+-- The run
+-- ----------------------------------------------------------------------------------------------------
 
---- Ends what lives without the cholfile; for a stop, and for one that an earlier process did not finish.
+--- Ends what lives without the cholfile; for a stop, and for one that an earlier process did not
+--- finish.
 local function release_left(id)
-  local left <const> = list.filter(native.instance.release_all(id), function(each) return not each.gone end)
+  local left <const> = list.filter(native.instance.release_all(id), function(each)
+    return not each.gone
+  end)
   for _, each in ipairs(left) do
-    native.sys.write(2, ("instance %s could not be ended: %s; `choline gc` tries again\n"):format(each.name,
+    native.sys.write(2, ("instance %s could not be ended: %s; `choline gc` tries again\n"):format(
+      each.name,
       each.error or "no reason given"))
   end
   return #left == 0
@@ -193,7 +212,8 @@ local function conclude(self, ok, why)
       return 8
     end
     release_left(self.id)
-    native.run.event("run_failed", { reason = raised.kind, message = raised.message, cost = native.run.cost() },
+    native.run.event("run_failed", { reason = raised.kind, message = raised.message,
+      cost = native.run.cost() },
       "run_failed")
     native.run.set_state("failed", failure.to_data(raised))
     self.failure = raised
@@ -209,7 +229,8 @@ local function goodbye(self, code)
   local row <const> = native.store.find(self.id)
   local took <const> = duration.short((row.finished or native.clock.wall()) - row.created)
   if self.notes or code ~= 0 then
-    native.sys.write(2, ("run %s %s after %s, cost %s\n"):format(self.id, row.state, took, money.format(row.cost or 0)))
+    native.sys.write(2, ("run %s %s after %s, cost %s\n"):format(self.id, row.state, took,
+      money.format(row.cost or 0)))
   end
   if self.failure then native.sys.write(2, ("choline: %s\n"):format(tostring(self.failure))) end
 end
@@ -231,7 +252,8 @@ function M.execute(id, program, options)
   if options.resumed then
     local facts <const> = native.sys.facts()
     pauses.resume_all(events)
-    native.run.event("run_resumed", { by = facts.user, host = facts.host }, ("run_resumed/%.3f"):format(native.clock.wall()))
+    native.run.event("run_resumed", { by = facts.user, host = facts.host },
+      ("run_resumed/%.3f"):format(native.clock.wall()))
     events = native.store.events(id)
   end
   native.run.set_state("running")
@@ -242,7 +264,8 @@ function M.execute(id, program, options)
     })
   end)
   local first <const> = events[#events]
-  self:start_view { json = options.json, plain = options.plain, after = options.resumed and first and first.id - 1 or 0 }
+  self:start_view { json = options.json, plain = options.plain, after = options.resumed and first
+    and first.id - 1 or 0 }
   local helpers <const> = {
     native.task.spawn("signals", function() self:watch_signals() end, { outside = true }),
     native.task.spawn("requests", function() self:serve_requests() end, { outside = true }),

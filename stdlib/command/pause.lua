@@ -1,4 +1,5 @@
--- `choline pause [RUN]`: lets the commands write a checkpoint and end, brings it here, and stops paying.
+-- `choline pause [RUN]`: lets the commands write a checkpoint and end, brings it here, and stops
+-- paying.
 
 local failure <const> = require "core.failure"
 local native <const> = require "native"
@@ -20,10 +21,13 @@ return function(arguments, context)
   if row.finished then failure.raise("conflict", "run %s is %s", row.id, row.state) end
   local answer <const> = native.run.request(row.id, "pause", {}, 10)
   if not answer then
-    failure.raise("conflict", "no process owns run %s now; `choline resume %s` goes on with it, `choline stop %s` ends it",
+    failure.raise("conflict",
+      "no process owns run %s now; `choline resume %s` goes on with it, `choline stop %s` ends it",
       row.id, row.id, row.id)
   end
-  if not answer.accepted then failure.raise("conflict", "run %s cannot be paused now: %s", row.id, answer.why) end
+  if not answer.accepted then
+    failure.raise("conflict", "run %s cannot be paused now: %s", row.id, answer.why)
+  end
   context.say("waiting until the tasks have ended and their checkpoints are here")
   local after <const> = wait_for_pause(row.id)
   if arguments.json then context.json { id = row.id, state = after.state, cost = after.cost }

@@ -15,12 +15,15 @@ local source <const> = require "command.source"
 local function chooser_of(program, name)
   for _, task in ipairs(program.tasks) do
     local failover <const> = task.fields.failover
-    if task.fields.on == name and type(failover) == "table" and failover.choose then return failover.choose end
+    if task.fields.on == name and type(failover) == "table" and failover.choose then
+      return failover.choose
+    end
   end
   return nil
 end
 
---- The longest that the tasks on an instance may take, all attempts counted; nil when there is no limit.
+--- The longest that the tasks on an instance may take, all attempts counted; nil when there is no
+--- limit.
 local function longest(program, name)
   local total = 0
   for _, task in ipairs(program.tasks) do
@@ -40,23 +43,28 @@ local function longest(program, name)
 end
 
 local function plan_instance(program, declaration)
-  local offers <const>, refusals <const> = instance.market(declaration.fields, declaration.fields.max_price)
+  local offers <const>, refusals <const> = instance.market(declaration.fields,
+    declaration.fields.max_price)
   local best <const> = instance.order(offers, chooser_of(program, declaration.name))[1]
   return { name = declaration.name, offers = #offers, best = best, refusals = refusals,
     seconds = longest(program, declaration.name) }
 end
 
---- What a sync would send from here, counted without an instance by sending to an empty folder that is not made.
+--- What a sync would send from here, counted without an instance by sending to an empty folder that
+--- is not made.
 local function plan_sync(program, sync)
   local fields <const> = sync.fields
-  local planned <const> = { name = sync.name, from = place.format(fields.from), to = place.format(fields.to), every = fields.every }
+  local planned <const> = { name = sync.name, from = place.format(fields.from),
+    to = place.format(fields.to), every = fields.every }
   if fields.from.instance or fields.from.scheme ~= "file" then return planned end
   local from <const> = path.normalise(path.join(program.folder, fields.from.path))
   local ok <const>, found <const> = pcall(native.transfer.sync, {
-    name = sync.name, from = { path = from }, to = { path = path.join(native.sys.folders().cache, "plan-empty") },
+    name = sync.name, from = { path = from },
+      to = { path = path.join(native.sys.folders().cache, "plan-empty") },
     exclude = fields.exclude, include_ignored = fields.include_ignored, dry_run = true,
   }) -- a source that is not there is shown, not raised
-  if ok then planned.files, planned.bytes = found.files, found.bytes else planned.problem = tostring(found) end
+  if ok then planned.files, planned.bytes = found.files,
+    found.bytes else planned.problem = tostring(found) end
   if ok and found.plan then
     planned.files, planned.bytes = #found.plan, 0
     for _, move in ipairs(found.plan) do planned.bytes = planned.bytes + (move.bytes or 0) end
@@ -80,7 +88,9 @@ end
 
 local function make(program)
   local plan <const> = { instances = {}, syncs = {} }
-  for index, declaration in ipairs(program.instances) do plan.instances[index] = plan_instance(program, declaration) end
+  for index, declaration in ipairs(program.instances) do
+    plan.instances[index] = plan_instance(program, declaration)
+  end
   for index, sync in ipairs(program.syncs) do plan.syncs[index] = plan_sync(program, sync) end
   plan.at_most = at_most(program, plan.instances)
   return plan
@@ -97,17 +107,23 @@ end
 
 local function tell_instance(context, each)
   if not each.best then
-    local whys <const> = list.map(each.refusals, function(refusal) return refusal.provider .. ": " .. refusal.message end)
-    context.out(("  instance %s: nobody offers that now%s"):format(each.name, #whys > 0 and " (" .. table.concat(whys, "; ") .. ")" or ""))
+    local whys <const> = list.map(each.refusals, function(refusal)
+      return refusal.provider .. ": " .. refusal.message
+    end)
+    context.out(("  instance %s: nobody offers that now%s"):format(each.name, #whys > 0 and " ("
+      .. table.concat(whys, "; ") .. ")" or ""))
     return
   end
-  context.out(("  instance %s: %s from %s (%s), the best of %d %s"):format(each.name, money.format_price(each.best.price),
-    each.best.provider, offer_words(each.best), each.offers, each.offers == 1 and "offer" or "offers"))
+  context.out(("  instance %s: %s from %s (%s), the best of %d %s"):format(each.name,
+    money.format_price(each.best.price),
+    each.best.provider, offer_words(each.best), each.offers, each.offers == 1 and "offer"
+      or "offers"))
 end
 
 local function tell_sync(context, each)
   local what <const> = each.problem and ("problem: " .. each.problem)
-    or each.files and ("%d %s, %s"):format(each.files, each.files == 1 and "file" or "files", size.format(each.bytes))
+    or each.files and ("%d %s, %s"):format(each.files, each.files == 1 and "file" or "files",
+      size.format(each.bytes))
     or each.every and "every " .. duration.short(each.every) or "at the end"
   context.out(("  sync %s: %s -> %s, %s"):format(each.name, each.from, each.to, what))
 end
@@ -123,10 +139,14 @@ local function policy_words(fields)
   local parts <const> = {}
   for _, policy in ipairs { fields.retry or false, fields.failover or false } do
     if type(policy) == "function" then parts[#parts + 1] = "a policy of its own"
-    elseif policy and policy.kind == "retry" then parts[#parts + 1] = ("%d retries"):format(policy.max or retry.default_max)
-    elseif policy and policy.kind == "failover" then parts[#parts + 1] = ("%d other instances"):format(policy.max or 10) end
+    elseif policy and policy.kind == "retry" then
+      parts[#parts + 1] = ("%d retries"):format(policy.max or retry.default_max)
+    elseif policy and policy.kind == "failover" then
+      parts[#parts + 1] = ("%d other instances"):format(policy.max or 10) end
   end
-  if fields.timeout then parts[#parts + 1] = "at most " .. duration.short(fields.timeout) .. " each" end
+  if fields.timeout then
+    parts[#parts + 1] = "at most " .. duration.short(fields.timeout) .. " each"
+  end
   return #parts > 0 and " (" .. table.concat(parts, ", ") .. ")" or ""
 end
 
@@ -135,24 +155,30 @@ local function tell(program, plan, context)
   for _, each in ipairs(plan.instances) do tell_instance(context, each) end
   for _, each in ipairs(plan.syncs) do tell_sync(context, each) end
   for _, task in ipairs(program.tasks) do
-    context.out(("  task %s on %s: %s%s"):format(task.name, task.fields.on, command_text(task.fields.run), policy_words(task.fields)))
+    context.out(("  task %s on %s: %s%s"):format(task.name, task.fields.on,
+      command_text(task.fields.run), policy_words(task.fields)))
   end
-  for _, pipeline in ipairs(program.pipelines) do context.out(("  pipeline %s"):format(pipeline.name)) end
+  for _, pipeline in ipairs(program.pipelines) do
+    context.out(("  pipeline %s"):format(pipeline.name))
+  end
   context.out(plan.at_most and ("at most %s"):format(money.format(plan.at_most))
     or "nothing limits its cost: declare a budget, or a timeout for each task")
 end
 
 local function to_data(program, plan)
   return {
-    name = program.name, at_most = plan.at_most or native.null, budget = program.budget or native.null,
+    name = program.name, at_most = plan.at_most or native.null, budget = program.budget
+      or native.null,
     instances = native.json.array(list.map(plan.instances, function(each)
       local best <const> = each.best
-      return { name = each.name, offers = each.offers, best = best and { id = best.id, provider = best.provider,
+      return { name = each.name, offers = each.offers, best = best
+        and { id = best.id, provider = best.provider,
         price = best.price, spot = best.spot or false } or native.null }
     end)),
     syncs = native.json.array(list.map(plan.syncs, function(each)
       return { name = each.name, from = each.from, to = each.to, files = each.files or native.null,
-        bytes = each.bytes or native.null, every = each.every or native.null, problem = each.problem or native.null }
+        bytes = each.bytes or native.null, every = each.every or native.null, problem = each.problem
+          or native.null }
     end)),
     tasks = native.json.array(list.map(program.tasks, function(task)
       return { name = task.name, on = task.fields.on, run = command_text(task.fields.run) }

@@ -2,4 +2,6 @@
 
 local copy <const> = require "command.copy"
 
-return function(arguments, context) return copy.run("pull", arguments.from, arguments.to or ".", arguments, context) end
+return function(arguments, context)
+  return copy.run("pull", arguments.from, arguments.to or ".", arguments, context)
+end

@@ -2,4 +2,6 @@
 
 local copy <const> = require "command.copy"
 
-return function(arguments, context) return copy.run("push", arguments.from, arguments.to, arguments, context) end
+return function(arguments, context)
+  return copy.run("push", arguments.from, arguments.to, arguments, context)
+end

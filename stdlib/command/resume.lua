@@ -1,4 +1,5 @@
--- `choline resume [RUN]`: goes on with a run that was paused or interrupted, from its stored sources.
+-- `choline resume [RUN]`: goes on with a run that was paused or interrupted, from its stored
+-- sources.
 
 local detach <const> = require("command.run").detach
 local failure <const> = require "core.failure"
@@ -15,7 +16,8 @@ return function(arguments, context)
   end
   local changed <const> = source.changed(row)
   if #changed > 0 then
-    context.say(("%s changed since the run began; it goes on with what it began with"):format(table.concat(changed, ", ")))
+    context.say(("%s changed since the run began; it goes on with what it began with"):format(
+      table.concat(changed, ", ")))
   end
   if arguments.detach then
     context.out(row.id)
@@ -26,5 +28,6 @@ return function(arguments, context)
   source.check_secrets(program)
   local fresh <const> = #native.store.events(row.id, 0, 1) == 0
   if not fresh then context.out(row.id) end
-  return owner.execute(row.id, program, { plain = arguments.plain, json = arguments.json, resumed = not fresh or nil })
+  return owner.execute(row.id, program, { plain = arguments.plain, json = arguments.json,
+    resumed = not fresh or nil })
 end

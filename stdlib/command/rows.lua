@@ -10,23 +10,31 @@ local function time(at) return at and native.clock.rfc3339(at) or native.null en
 ---@param row native.RunRow
 function M.run(row)
   return {
-    id = row.id, name = row.name, state = row.state, started = time(row.created), ended = time(row.finished),
-    cost = row.cost or 0.0, budget = row.budget or native.null, params = row.params, seed = row.seed,
+    id = row.id, name = row.name, state = row.state, started = time(row.created),
+      ended = time(row.finished),
+    cost = row.cost or 0.0, budget = row.budget or native.null, params = row.params,
+      seed = row.seed,
     cholfile = row.env and row.env.cholfile or native.null,
-    owner = row.owner and { host = row.owner.host, pid = row.owner.pid, since = time(row.owner.since) } or native.null,
-    failure = row.failure and { kind = row.failure.kind, message = row.failure.message } or native.null,
+    owner = row.owner and { host = row.owner.host, pid = row.owner.pid,
+      since = time(row.owner.since) } or native.null,
+    failure = row.failure and { kind = row.failure.kind, message = row.failure.message }
+      or native.null,
   }
 end
 
 function M.instance(row)
   return {
-    id = row.tag, name = row.name, run = row.run, provider = row.provider, state = row.state, price = row.price,
-    provider_id = row.provider_id or native.null, host = row.host or native.null, started = time(row.created),
+    id = row.tag, name = row.name, run = row.run, provider = row.provider, state = row.state,
+      price = row.price,
+    provider_id = row.provider_id or native.null, host = row.host or native.null,
+      started = time(row.created),
     ended = time(row.ended), cost = row.cost or 0.0,
   }
 end
 
-function M.event(row) return { id = row.id, at = time(row.at), event = row.kind, data = row.data } end
+function M.event(row)
+  return { id = row.id, at = time(row.at), event = row.kind, data = row.data }
+end
 
 --- The live instance that a person calls `name` (its name or tag) in a run.
 ---@param reference string|nil   of the run; nil: the newest that has such an instance
@@ -37,7 +45,8 @@ function M.find_instance(name, reference)
     if row.tag == name or (row.name == name and row.state == "live") then return row end
     names[#names + 1] = row.name
   end
-  failure.raise("not_found", "there is no live instance \"%s\"%s%s", name, run and " in run " .. run or "",
+  failure.raise("not_found", "there is no live instance \"%s\"%s%s", name, run and " in run " .. run
+    or "",
     #names > 0 and "; there are: " .. table.concat(names, ", ") or "")
 end
 

@@ -25,12 +25,15 @@ local function resumable(program, arguments)
   local row <const> = not arguments.new and open_run(program)
   if not row then return nil end
   if row.owner then
-    failure.raise("conflict", "run %s of this cholfile is going on (pid %d on %s); watch it with `choline status %s`, "
+    failure.raise("conflict",
+      "run %s of this cholfile is going on (pid %d on %s); watch it with `choline status %s`, "
       .. "or start another with --new", row.id, row.owner.pid, row.owner.host, row.id)
   end
   if not same_params(program, row) then
-    failure.raise("conflict", "run %s of this cholfile was interrupted and has other params; go on with it by "
-      .. "`choline resume %s`, end it by `choline stop %s`, or start another with --new", row.id, row.id, row.id)
+    failure.raise("conflict",
+      "run %s of this cholfile was interrupted and has other params; go on with it by "
+      .. "`choline resume %s`, end it by `choline stop %s`, or start another with --new", row.id,
+        row.id, row.id)
   end
   return row
 end
@@ -41,8 +44,11 @@ end
 
 local function create(program, arguments)
   return native.run.create {
-    name = arguments.name or program.name, params = program.values or {}, env = source.environment(program),
-    sources = list.map(program.sources, function(each) return { path = each.path, text = each.text } end),
+    name = arguments.name or program.name, params = program.values or {},
+      env = source.environment(program),
+    sources = list.map(program.sources, function(each)
+      return { path = each.path, text = each.text }
+    end),
     budget = program.budget, seed = arguments.seed,
   }
 end
@@ -55,8 +61,10 @@ local function detach(id, context)
   local folders <const> = native.sys.folders()
   local folder <const> = path.join(folders.state, "runs", id)
   native.fs.make_folder(folder)
-  native.sys.detach({ folders.executable, "resume", id, "--plain" }, path.join(folder, "choline.log"))
-  context.say(("run %s goes on in the background: choline status %s, choline logs -f %s, choline stop %s"):format(id, id, id, id))
+  native.sys.detach({ folders.executable, "resume", id, "--plain" },
+    path.join(folder, "choline.log"))
+  context.say(
+    ("run %s goes on in the background: choline status %s, choline logs -f %s, choline stop %s"):format(id, id, id, id))
   return 0
 end
 
@@ -69,14 +77,17 @@ local function run(arguments, context)
   local id <const> = row and row.id or create(program, arguments)
   say_id(id, arguments, context)
   if row then
-    context.say(("run %s was interrupted; it goes on where it was (--new starts another)"):format(id))
+    context.say(("run %s was interrupted; it goes on where it was (--new starts another)"):format(
+      id))
     local changed <const> = source.changed(row)
     if #changed > 0 then
-      context.say(("%s changed since; the run goes on with what it began with"):format(table.concat(changed, ", ")))
+      context.say(("%s changed since; the run goes on with what it began with"):format(
+        table.concat(changed, ", ")))
     end
   end
   if arguments.detach then return detach(id, context) end
-  local options <const> = { plain = arguments.plain, json = arguments.json, resumed = row ~= nil or nil }
+  local options <const> = { plain = arguments.plain, json = arguments.json, resumed = row ~= nil
+    or nil }
   local stored <const> = row and source.stored(row, context) or program
   if not stored then return 2 end
   return owner.execute(id, stored, options)

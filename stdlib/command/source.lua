@@ -1,4 +1,5 @@
--- Reads a cholfile for a command: with its params from the command line and files, or as a run has it stored.
+-- Reads a cholfile for a command: with its params from the command line and files, or as a run has
+-- it stored.
 
 local cholfile <const> = require "dsl.cholfile"
 local failure <const> = require "core.failure"
@@ -18,7 +19,9 @@ function M.read(arguments, context)
   params.add_assignments(given, arguments.assignments)
   local program <const> = cholfile.load { path = arguments.file, params = given }
   if M.show_problems(program, context) then return nil end
-  for _, message in ipairs(program.messages or {}) do context.say(message.level .. ": " .. message.text) end
+  for _, message in ipairs(program.messages or {}) do
+    context.say(message.level .. ": " .. message.text)
+  end
   return program
 end
 
@@ -32,7 +35,9 @@ end
 ---@param row native.RunRow
 function M.stored(row, context)
   local given <const> = {}
-  for name, value in list.sorted(row.params or {}) do given[name] = { value = value, from = "the run" } end
+  for name, value in list.sorted(row.params or {}) do
+    given[name] = { value = value, from = "the run" }
+  end
   local program <const> = cholfile.load {
     path = row.env.cholfile, params = given, stored = native.store.sources(row.id),
   }
@@ -48,7 +53,9 @@ function M.changed(row)
   local out <const> = {}
   for _, source in ipairs(native.store.sources(row.id)) do
     local file <const> = path.join(folder, source.path)
-    if not native.fs.stat(file) or native.fs.read(file) ~= source.text then out[#out + 1] = source.path end
+    if not native.fs.stat(file) or native.fs.read(file) ~= source.text then
+      out[#out + 1] = source.path
+    end
   end
   return out
 end
@@ -58,7 +65,8 @@ function M.check_secrets(program)
   for _, secret in ipairs(program.secrets or {}) do
     local value <const> = native.sys.env(secret.name)
     if not secret.optional and (value == nil or value == "") then
-      failure.raise("auth", "secret %s is not set; set the environment variable %s, or declare it with { optional = true }",
+      failure.raise("auth",
+        "secret %s is not set; set the environment variable %s, or declare it with { optional = true }",
         secret.name, secret.name)
     end
   end
@@ -75,7 +83,9 @@ function M.environment(program)
 end
 
 local function git(folder, ...)
-  local ok <const>, result <const> = pcall(native.sys.run, { "git", "-C", folder, ... }, { timeout = 5 }) -- no git is no error
+  -- no git is no error
+  local ok <const>, result <const> = pcall(native.sys.run, { "git", "-C", folder, ... },
+    { timeout = 5 })
   return ok and result.code == 0 and result.out or nil
 end
 

@@ -3,7 +3,7 @@
 local list <const> = require "core.list"
 local native <const> = require "native"
 local rows_of <const> = require "command.rows"
-local snapshots <const> = require "talk.snapshot"
+local scenes <const> = require "talk.scene"
 local view <const> = require "talk.view"
 
 local function is_over(row)
@@ -13,7 +13,8 @@ end
 local function latest(metrics)
   return list.map(metrics, function(metric)
     local last <const> = metric.points[#metric.points]
-    return { task = metric.task, name = metric.name, points = #metric.points, last = last and last.value or native.null,
+    return { task = metric.task, name = metric.name, points = #metric.points, last = last
+      and last.value or native.null,
       step = last and last.step or native.null }
   end)
 end
@@ -33,12 +34,12 @@ local function under(shown, prefix)
   return native.json.array(out)
 end
 
-local function to_data(snapshot)
-  local data <const> = rows_of.run(snapshot.row)
-  data.tasks, data.syncs = under(snapshot.shown, "task/"), under(snapshot.shown, "sync/")
-  data.instances = native.json.array(list.map(snapshot.instances, rows_of.instance))
-  data.metrics = native.json.array(latest(snapshot.metrics))
-  data.events = native.json.array(list.map(snapshot.events, rows_of.event))
+local function to_data(scene)
+  local data <const> = rows_of.run(scene.row)
+  data.tasks, data.syncs = under(scene.shown, "task/"), under(scene.shown, "sync/")
+  data.instances = native.json.array(list.map(scene.instances, rows_of.instance))
+  data.metrics = native.json.array(latest(scene.metrics))
+  data.events = native.json.array(list.map(scene.events, rows_of.event))
   return data
 end
 
@@ -50,13 +51,15 @@ return function(arguments, context)
     else view.plain(row.id, { fd = 1 }, is_over) end
     return 0
   end
-  local snapshot <const> = snapshots.follow(row.id):snapshot()
+  local scene <const> = scenes.follow(row.id):scene()
   if arguments.json then
-    context.json(to_data(snapshot))
+    context.json(to_data(scene))
     return 0
   end
   local terminal <const> = native.sys.terminal(1)
   local size <const> = { columns = terminal and terminal.columns or 100, rows = math.maxinteger }
-  for _, line in ipairs(view.render(snapshot, size, context.style(1))) do context.out((line:gsub("%s+$", ""))) end
+  for _, line in ipairs(view.render(scene, size, context.style(1))) do
+    context.out((line:gsub("%s+$", "")))
+  end
   return 0
 end

@@ -35,7 +35,8 @@ local function stop_here(row, context)
       context.say(("released %s"):format(each.name))
     else
       failed = failed + 1
-      context.say(("%s could not be ended: %s; `choline gc` tries again"):format(each.name, each.error or "no reason given"))
+      context.say(("%s could not be ended: %s; `choline gc` tries again"):format(each.name,
+        each.error or "no reason given"))
     end
   end
   native.run.event("run_stopped", { by = native.sys.facts().user }, "run_stopped")
@@ -59,9 +60,12 @@ return function(arguments, context)
   local living <const> = native.store.instances { run = row.id, alive = true }
   if over[row.state] and #living == 0 then return report(row.id, arguments, context, true) end
   if arguments.run == nil and not arguments.yes and native.sys.terminal(0) then
-    if not ask.confirm(("stop run %s (%s, %s)?"):format(row.id, row.name, row.state), false) then return 1 end
+    if not ask.confirm(("stop run %s (%s, %s)?"):format(row.id, row.name, row.state), false) then
+      return 1
+    end
   end
-  local answer <const> = row.owner and not arguments.now and native.run.request(row.id, "stop", {}, 10) or nil
+  local answer <const> = row.owner and not arguments.now and native.run.request(row.id, "stop", {},
+    10) or nil
   if not answer then
     return report(row.id, arguments, context, stop_here(row, context))
   end

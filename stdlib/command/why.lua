@@ -1,5 +1,5 @@
--- `choline why [RUN]`: in sentences, why a run is in its state: what it waits for, since when, what it
--- does next and when, and what failed before.
+-- `choline why [RUN]`: in sentences, why a run is in its state: what it waits for, since when, what
+-- it does next and when, and what failed before.
 
 local duration <const> = require "core.duration"
 local list <const> = require "core.list"
@@ -14,7 +14,9 @@ local function clock(at) return native.clock.format(at) end
 --- The newest event of a kind, of a task when it is given.
 local function newest(events, kind, task)
   for index = #events, 1, -1 do
-    if events[index].kind == kind and (not task or events[index].data.task == task) then return events[index] end
+    if events[index].kind == kind and (not task or events[index].data.task == task) then
+      return events[index]
+    end
   end
 end
 
@@ -55,28 +57,40 @@ local function open_sentence(row)
     return ("Run %s was interrupted: no process owns it now. `choline resume %s` goes on with it; commands on its "
       .. "instances were not touched."):format(row.id, row.id)
   end
-  return ("Run %s is %s since %s ago, in process %d on %s."):format(row.id, row.state, ago(row.created), row.owner.pid,
+  return ("Run %s is %s since %s ago, in process %d on %s."):format(row.id, row.state,
+    ago(row.created), row.owner.pid,
     row.owner.host)
 end
 
 local task_sentence <const> = {}
 
 function task_sentence.waiting(name, task)
-  return ("Task \"%s\" waits until %s (%s), then attempt %d starts. The last one: %s."):format(name, clock(task.next_at),
-    task.next_at > native.clock.wall() and "in " .. duration.short(task.next_at - native.clock.wall()) or "now",
+  return ("Task \"%s\" waits until %s (%s), then attempt %d starts. The last one: %s."):format(name,
+    clock(task.next_at),
+    task.next_at > native.clock.wall() and "in "
+      .. duration.short(task.next_at - native.clock.wall()) or "now",
     task.attempt or 1, task.failure or "failed")
 end
 function task_sentence.renting(name, task)
   return ("Task \"%s\" waits for an instance, since %s."):format(name, ago(task.since))
 end
-function task_sentence.setup(name, task) return ("Task \"%s\" is in its setup on %s, since %s."):format(name, task.instance, ago(task.since)) end
-function task_sentence.syncing(name, task) return ("Task \"%s\" moves files, since %s."):format(name, ago(task.since)) end
+function task_sentence.setup(name, task)
+  return ("Task \"%s\" is in its setup on %s, since %s."):format(name, task.instance,
+    ago(task.since))
+end
+function task_sentence.syncing(name, task)
+  return ("Task \"%s\" moves files, since %s."):format(name, ago(task.since))
+end
 function task_sentence.running(name, task)
   return ("Task \"%s\" runs attempt %d%s, since %s."):format(name, task.attempt or 1,
     task.instance and " on " .. task.instance or "", ago(task.since))
 end
-function task_sentence.paused(name, task) return ("Task \"%s\" is paused after attempt %d."):format(name, task.attempt or 1) end
-function task_sentence.failed(name, task) return ("Task \"%s\" failed%s."):format(name, task.failure and ": " .. task.failure or "") end
+function task_sentence.paused(name, task)
+  return ("Task \"%s\" is paused after attempt %d."):format(name, task.attempt or 1)
+end
+function task_sentence.failed(name, task)
+  return ("Task \"%s\" failed%s."):format(name, task.failure and ": " .. task.failure or "")
+end
 
 --- What happened to attempts, and what the policies decided.
 local function past(events)
@@ -85,19 +99,26 @@ local function past(events)
   for _, event in ipairs(events) do
     local data <const> = event.data
     if data.task and data.attempt and data.message and not decisions[event.kind] then
-      out[#out + 1] = ("%s  attempt %d of \"%s\" ended as %s: %s"):format(clock(event.at), data.attempt, data.task, event.kind,
+      out[#out + 1] = ("%s  attempt %d of \"%s\" ended as %s: %s"):format(clock(event.at),
+        data.attempt, data.task, event.kind,
         data.message)
     elseif event.kind == "retrying" then
       out[#out + 1] = ("%s  the policy said: attempt %d %s%s"):format(clock(event.at), data.attempt,
-        data.wait > 0 and "after " .. duration.short(data.wait) or "at once", data.why and " (" .. data.why .. ")" or "")
+        data.wait > 0 and "after " .. duration.short(data.wait) or "at once", data.why and " ("
+          .. data.why .. ")" or "")
     elseif event.kind == "failed_over" then
-      out[#out + 1] = ("%s  the policy said: another offer%s"):format(clock(event.at), data.why and " (" .. data.why .. ")" or "")
+      out[#out + 1] = ("%s  the policy said: another offer%s"):format(clock(event.at), data.why
+        and " (" .. data.why .. ")" or "")
     elseif event.kind == "failed" then
-      out[#out + 1] = ("%s  \"%s\" failed for good%s"):format(clock(event.at), data.task, data.why and ": " .. data.why or "")
+      out[#out + 1] = ("%s  \"%s\" failed for good%s"):format(clock(event.at), data.task, data.why
+        and ": " .. data.why or "")
     elseif event.kind == "skipped" then
-      out[#out + 1] = ("%s  \"%s\" was skipped, because \"%s\" failed"):format(clock(event.at), data.task, data.after)
-    elseif event.kind == "offer_failed" or event.kind == "release_failed" or event.kind == "sync_failed" then
-      out[#out + 1] = ("%s  %s: %s"):format(clock(event.at), (event.kind:gsub("_", " ")), data.message)
+      out[#out + 1] = ("%s  \"%s\" was skipped, because \"%s\" failed"):format(clock(event.at),
+        data.task, data.after)
+    elseif event.kind == "offer_failed" or event.kind == "release_failed"
+      or event.kind == "sync_failed" then
+      out[#out + 1] = ("%s  %s: %s"):format(clock(event.at), (event.kind:gsub("_", " ")),
+        data.message)
     end
   end
   return out
@@ -122,17 +143,20 @@ function M.explain(row, events, shown, instances)
   end
   if #names > 0 then
     out[#out + 1] = ("It has %d live %s (%s) at %s; it cost %s until now."):format(#names,
-      #names == 1 and "instance" or "instances", table.concat(names, ", "), money.format_price(hourly), money.format(row.cost or 0))
+      #names == 1 and "instance" or "instances", table.concat(names, ", "),
+        money.format_price(hourly), money.format(row.cost or 0))
   end
   return out, past(events)
 end
 
 function M.run(arguments, context)
   local row <const> = native.store.find(arguments.run)
-  local sentences <const>, history <const> = M.explain(row, native.store.events(row.id), native.store.shown(row.id),
+  local sentences <const>, history <const> = M.explain(row, native.store.events(row.id),
+    native.store.shown(row.id),
     native.store.instances { run = row.id, alive = true })
   if arguments.json then
-    context.json { id = row.id, state = row.state, why = native.json.array(sentences), history = native.json.array(history) }
+    context.json { id = row.id, state = row.state, why = native.json.array(sentences),
+      history = native.json.array(history) }
     return 0
   end
   for _, sentence in ipairs(sentences) do context.out(sentence) end

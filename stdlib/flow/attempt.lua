@@ -1,5 +1,5 @@
--- One attempt of a task on one instance: files towards it, setup once, the command with its syncs and
--- its time limit, and the files back.
+-- One attempt of a task on one instance: files towards it, setup once, the command with its syncs
+-- and its time limit, and the files back.
 
 local checkpoint <const> = require "flow.checkpoint"
 local failure <const> = require "core.failure"
@@ -27,7 +27,8 @@ function M.classify(result, what)
   if result.oom then
     return failure.new("oom", ("%s ran out of memory after %s"):format(what, after), fields)
   end
-  return failure.new("crashed", ("%s ended with %s after %s"):format(what, code_text(result), after), fields)
+  return failure.new("crashed", ("%s ended with %s after %s"):format(what, code_text(result),
+    after), fields)
 end
 
 local function environment(ctx, names, env)
@@ -53,7 +54,8 @@ local function setup(self)
     local result <const> = M.execute(self.live, {
       key = values.key(self.ctx, self.declaration.name, "setup", self.number),
       task = self.declaration.name, attempt = self.number, dir = self.dir,
-      command = values.command(fields.setup, self.names), env = environment(self.ctx, self.names, fields.env),
+      command = values.command(fields.setup, self.names), env = environment(self.ctx, self.names,
+        fields.env),
     })
     local why <const> = M.classify(result, "setup")
     if why then error(failure.new("setup_failed", why.message, why.fields), 0) end
@@ -70,7 +72,8 @@ local function choose_command(self)
   if not fields.resume then return fields.run end
   local newest <const>, others <const> = checkpoint.newest(self.ctx, fields.resume, self.earlier)
   if not newest then return fields.run end
-  self.names.checkpoint = checkpoint.place(self.ctx, self.live, fields.resume, newest, others, self.dir)
+  self.names.checkpoint = checkpoint.place(self.ctx, self.live, fields.resume, newest, others,
+    self.dir)
   self.checkpoint = newest
   return fields.resume.run or fields.run
 end
@@ -104,16 +107,21 @@ local function start_command(self, command)
   local key <const> = values.key(self.ctx, self.declaration.name, self.number)
   native.instance.start(self.live.tag, {
     key = key, task = self.declaration.name, attempt = self.number, dir = self.dir,
-    command = values.command(command, self.names), env = environment(self.ctx, self.names, fields.env),
+    command = values.command(command, self.names), env = environment(self.ctx, self.names,
+      fields.env),
     metrics = M.patterns(fields.metrics),
   })
   self.ctx.events:emit("attempt_started", {
     task = self.declaration.name, attempt = self.number, instance = self.live.name,
-    checkpoint = self.checkpoint and self.checkpoint.name, step = self.checkpoint and self.checkpoint.step,
+    checkpoint = self.checkpoint and self.checkpoint.name, step = self.checkpoint
+      and self.checkpoint.step,
   })
-  self.waiting = { key = key, signal = fields.stop_signal or "TERM", grace = fields.grace or M.grace }
+  self.waiting = { key = key, signal = fields.stop_signal or "TERM", grace = fields.grace
+    or M.grace }
   self:show("running")
-  if fields.resume then self.live.done["made/" .. fields.resume.from] = { done = true, value = true } end
+  if fields.resume then
+    self.live.done["made/" .. fields.resume.from] = { done = true, value = true }
+  end
   return key
 end
 
@@ -128,7 +136,8 @@ function M.patterns(metrics)
   return out
 end
 
---- The work itself, with its syncs going on beside it. Gives the end of a command, or what a function gave.
+--- The work itself, with its syncs going on beside it. Gives the end of a command, or what a
+--- function gave.
 local function run_work(self)
   local fields <const> = self.declaration.fields
   local is_function <const> = type(fields.run) == "function"
@@ -142,10 +151,13 @@ local function run_work(self)
   end)
   local key <const> = not is_function and start_command(self, command)
   for index, each in ipairs(sync.repeated(self.ctx.program, self.live.name)) do
-    syncers[index] = native.task.spawn("sync-" .. each.name, function() sync.follow(self.ctx, self.live, each) end)
+    syncers[index] = native.task.spawn("sync-" .. each.name, function()
+      sync.follow(self.ctx, self.live, each)
+    end)
   end
   -- To learn that the instance is gone, and to bring files back also after a failure.
-  local ok <const>, result <const> = pcall(is_function and self.call_function or wait_command, self, key)
+  local ok <const>, result <const> = pcall(is_function and self.call_function or wait_command, self,
+    key)
   self.waiting = nil
   if not ok then
     local kind <const> = failure.from(result).kind
@@ -176,7 +188,8 @@ function Attempt:call_function()
   })
   self:show("running")
   return self.declaration.fields.run {
-    instance = self.ctx.box(self.live, self), attempt = self.number, checkpoint = self.names.checkpoint,
+    instance = self.ctx.box(self.live, self), attempt = self.number,
+      checkpoint = self.names.checkpoint,
   }
 end
 
@@ -194,7 +207,9 @@ function Attempt:finish(ok, result)
     return { paused = true }
   end
   if why then error(why, 0) end
-  if lost then error(failure.wrap(lost, "the command ended well, but its files could not be brought back"), 0) end
+  if lost then
+    error(failure.wrap(lost, "the command ended well, but its files could not be brought back"), 0)
+  end
   return result
 end
 

@@ -1,5 +1,5 @@
--- The run's account: what is paid from when to when, and the hard stop before the budget is reached.
--- All of it follows from the journal, so a replay stops at the same point.
+-- The run's account: what is paid from when to when, and the hard stop before the budget is
+-- reached. All of it follows from the journal, so a replay stops at the same point.
 
 local failure <const> = require "core.failure"
 local money <const> = require "core.money"
@@ -73,7 +73,8 @@ function Account:guard()
     local now <const> = native.clock.now()
     local ends <const> = policy.ends_at(self.limit, self.paid, now)
     if ends and ends <= now then
-      return failure.new("budget", ("%s of the budget of %s are spent; stopped so that releasing still fits")
+      return failure.new("budget",
+        ("%s of the budget of %s are spent; stopped so that releasing still fits")
         :format(money.format(self:cost()), money.format(self.limit)), { limit = self.limit })
     end
     count = count + 1

@@ -1,5 +1,5 @@
--- Which checkpoint a task goes on from. Checkpoints that lay here before the task began belong to an
--- earlier run and are left alone.
+-- Which checkpoint a task goes on from. Checkpoints that lay here before the task began belong to
+-- an earlier run and are left alone.
 
 local native <const> = require "native"
 local list <const> = require "core.list"
@@ -44,8 +44,8 @@ function M.newest(ctx, resume, earlier)
   return newest, others
 end
 
---- Brings the checkpoint to an instance that has not made it, and gives its path there as a command in
---- `dir` sees it.
+--- Brings the checkpoint to an instance that has not made it, and gives its path there as a command
+--- in `dir` sees it.
 ---@async
 function M.place(ctx, live, resume, checkpoint, others, dir)
   local from <const> = declared(ctx, resume.from)

@@ -1,5 +1,5 @@
--- What happens in a run, as events: recorded once however often the run is replayed, shown by views,
--- and handed to the cholfile's `on` handlers, one after the other in a task of their own.
+-- What happens in a run, as events: recorded once however often the run is replayed, shown by
+-- views, and handed to the cholfile's `on` handlers, one after the other in a task of their own.
 
 local failure <const> = require "core.failure"
 local native <const> = require "native"
@@ -92,7 +92,8 @@ local function call(self, handler, event)
   native.run.event("handler_failed", { event = event.kind, message = tostring(why) })
 end
 
---- Serves the handlers until the events are closed. Runs as a task of the run: what handlers do is durable.
+--- Serves the handlers until the events are closed. Runs as a task of the run: what handlers do is
+--- durable.
 ---@async
 function Events:serve()
   while true do

@@ -1,5 +1,6 @@
 -- Rents instances and ends them on every way out: one live instance for each declaration, shared by
--- the tasks on it, and others for pipelines. Offers are tried in the chosen order until one is ready.
+-- the tasks on it, and others for pipelines. Offers are tried in the chosen order until one is
+-- ready.
 
 local choose <const> = require "policy.choose"
 local call <const> = require "policy.call"
@@ -33,7 +34,8 @@ Pool.__index = Pool
 ---@param ctx table   see flow/run
 ---@return flow.Pool
 function M.new(ctx)
-  local pool <const> = setmetatable({ ctx = ctx, entries = {}, lives = {}, made = {}, freed = {} }, Pool)
+  local pool <const> = setmetatable({ ctx = ctx, entries = {}, lives = {}, made = {}, freed = {} },
+    Pool)
   for _, declaration in ipairs(ctx.program.instances) do
     pool.entries[declaration.name] = {
       name = declaration.name, fields = declaration.fields, where = declaration.where,
@@ -114,8 +116,10 @@ local function raise_none(name, fields, refusals)
   if #refusals == 0 and fields.max_price then
     local dearer <const> = choose.order((M.market(fields)), "cheapest")[1]
     if dearer then
-      failure.raise("price", "no offer for instance \"%s\" within max_price %s: the cheapest is %s at %s",
-        name, money.format_price(fields.max_price), money.format_price(dearer.price), dearer.provider)
+      failure.raise("price",
+        "no offer for instance \"%s\" within max_price %s: the cheapest is %s at %s",
+        name, money.format_price(fields.max_price), money.format_price(dearer.price),
+          dearer.provider)
     end
   end
   local kind, parts = nil, {}
@@ -123,7 +127,8 @@ local function raise_none(name, fields, refusals)
     kind = (kind == nil or kind == refusal.kind) and refusal.kind or "no_capacity"
     table.insert(parts, refusal.provider .. ": " .. refusal.message)
   end
-  local known <const> = { no_capacity = true, quota = true, auth = true, price = true, invalid = true }
+  local known <const> = { no_capacity = true, quota = true, auth = true, price = true,
+    invalid = true }
   failure.raise(known[kind] and kind or "no_capacity", "no instance for \"%s\": %s", name,
     #parts > 0 and table.concat(parts, "; ") or "no provider has an offer that fits")
 end
@@ -161,7 +166,8 @@ local function rent_by(pool, name, fields, offer)
   local live <const> = create(pool, name, fields, offer)
   local guard <close> = task.on_exit(function() pool:release(live, "not ready") end)
   pool.ctx.events:emit("instance_rented", {
-    instance = name, label = live.label, tag = live.tag, provider = live.provider, price = live.price,
+    instance = name, label = live.label, tag = live.tag, provider = live.provider,
+      price = live.price,
   })
   pool:show(live, "starting")
   live.facts = native.instance.ready(live.tag, M.ready_seconds)
@@ -182,7 +188,8 @@ function Pool:rent(name, fields, how)
   local offers <const>, refusals <const> = M.market(fields, fields.max_price)
   for _, offer in ipairs(M.order(offers, how.choose, how.avoid)) do
     self.ctx.account:check(offer.price)
-    local ok <const>, live <const> = pcall(rent_by, self, name, fields, offer) -- the next offer may do
+    -- the next offer may do
+    local ok <const>, live <const> = pcall(rent_by, self, name, fields, offer)
     if ok then return live end
     local refusal <const> = refusal_of(offer.provider, live)
     if refusal.kind == "budget" or refusal.kind == "divergence" then error(live, 0) end
@@ -202,14 +209,18 @@ function Pool:release(live, why)
   live.released = true
   native.task.shield(M.release_seconds, function()
     self:show(live, "releasing")
-    local ok <const>, raised <const> = pcall(native.instance.destroy, live.tag) -- choline gc ends what this cannot
+    -- choline gc ends what this cannot
+    local ok <const>, raised <const> = pcall(native.instance.destroy, live.tag)
     local failed = not ok and failure.from(raised) or nil
-    if failed and (failed.kind == "cancelled" or failed.kind == "divergence") then error(raised, 0) end
+    if failed and (failed.kind == "cancelled" or failed.kind == "divergence") then
+      error(raised, 0)
+    end
     self.ctx.account:ended(live.paid)
     self:show(live, nil)
     if failed then
       self.ctx.events:emit("release_failed", {
-        instance = live.name, label = live.label, tag = live.tag, price = live.price, message = failed.message,
+        instance = live.name, label = live.label, tag = live.tag, price = live.price,
+          message = failed.message,
       })
     else
       local lived <const> = native.clock.now() - live.began
@@ -219,7 +230,8 @@ function Pool:release(live, why)
       })
     end
   end)
-  for index, other in ipairs(self.lives) do -- only now: until it is gone it takes a place of the capacity
+  -- only now: until it is gone it takes a place of the capacity
+  for index, other in ipairs(self.lives) do
     if other == live then table.remove(self.lives, index) break end
   end
   self:tell_freed()
@@ -252,7 +264,9 @@ end
 ---@param name string
 function Pool:entry(name)
   local entry <const> = self.entries[name]
-  if not entry then failure.raise("not_found", "no instance is declared with the name \"%s\"", name) end
+  if not entry then
+    failure.raise("not_found", "no instance is declared with the name \"%s\"", name)
+  end
   return entry
 end
 
@@ -280,11 +294,14 @@ local function forget(entry, live)
   if slot and slot.value == live then entry.renting.live = nil end
 end
 
---- An attempt ends its use of `live`. An instance that no task should use again ends with its last holder.
+--- An attempt ends its use of `live`. An instance that no task should use again ends with its last
+--- holder.
 ---@async
 function Pool:put_back(live)
   live.holders = live.holders - 1
-  if live.holders == 0 and (live.retired or live.gone) then self:release(live, live.retired or "gone") end
+  if live.holders == 0 and (live.retired or live.gone) then
+    self:release(live, live.retired or "gone")
+  end
 end
 
 --- No task takes `live` again.

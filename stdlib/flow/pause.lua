@@ -1,6 +1,6 @@
--- Pausing. A pause is decided outside the run (by a person), so the decision is recorded as an event
--- before it is acted upon and read back on replay. A paused task parks: it holds nothing, and goes on
--- only in a process that found `resumed` recorded.
+-- Pausing. A pause is decided outside the run (by a person), so the decision is recorded as an
+-- event before it is acted upon and read back on replay. A paused task parks: it holds nothing, and
+-- goes on only in a process that found `resumed` recorded.
 
 local native <const> = require "native"
 local task <const> = require "wait.task"
@@ -27,12 +27,15 @@ function M.new(events)
 end
 
 --- Was a pause of this attempt asked for?
-function Pause:wanted(name, number) return self.facts[key("pause_requested", name, number)] == true end
+function Pause:wanted(name, number)
+  return self.facts[key("pause_requested", name, number)] == true
+end
 
 --- Records the request; called outside the run while the attempt waits for its command.
 function Pause:request(name, number)
   self.facts[key("pause_requested", name, number)] = true
-  native.run.event("pause_requested", { task = name, number = number }, key("pause_requested", name, number))
+  native.run.event("pause_requested", { task = name, number = number }, key("pause_requested", name,
+    number))
 end
 
 local function tell(self)
@@ -66,8 +69,8 @@ end
 function Pause:park(events, name, number)
   events:emit("paused", { task = name, number = number }, key("paused", name, number))
   if self.facts[key("resumed", name, number)] then
-    -- A step of its own: it is answered only when the whole record was delivered, so that what other
-    -- tasks did in the meantime is not overtaken.
+    -- A step of its own: it is answered only when the whole record was delivered, so that what
+    -- other tasks did in the meantime is not overtaken.
     native.wait.sleep(0, ("resumed-%d"):format(number))
     return
   end

@@ -20,7 +20,8 @@ function M.enter(ctx) current = ctx end
 local function context(verb)
   call.forbid(verb)
   if not current then
-    failure.raise("invalid", "%s was called while the cholfile is being read; it belongs into a pipeline, "
+    failure.raise("invalid",
+      "%s was called while the cholfile is being read; it belongs into a pipeline, "
       .. "a task's run function or an `on` handler", verb)
   end
   return current
@@ -43,13 +44,15 @@ end
 local function command_of(command)
   if type(command) == "string" then return { shell = command } end
   if type(command) ~= "table" then
-    failure.raise("invalid", "expected a command (a text or a list of words), got a %s", type(command))
+    failure.raise("invalid", "expected a command (a text or a list of words), got a %s",
+      type(command))
   end
   if command.shell or command.list then return command end
   return { list = list.map(command, tostring) }
 end
 
--- Boxes: live instances as the cholfile sees them ------------------------------------------------------
+-- Boxes: live instances as the cholfile sees them
+-- ------------------------------------------------------
 
 ---@class flow.Box
 local Box <const> = {}
@@ -63,15 +66,20 @@ local owners <const> = setmetatable({}, { __mode = "k" })
 local function live_of(box, verb)
   local ctx <const> = context("instance:" .. verb)
   local live <const> = lives[box]
-  if not live then failure.raise("invalid", "instance:%s needs an instance before the colon", verb) end
-  if live.released then failure.raise("invalid", "instance \"%s\" is destroyed; %s is not possible", live.label, verb) end
+  if not live then
+    failure.raise("invalid", "instance:%s needs an instance before the colon", verb)
+  end
+  if live.released then
+    failure.raise("invalid", "instance \"%s\" is destroyed; %s is not possible", live.label, verb)
+  end
   return live, ctx
 end
 
 --- The box of a live instance. A shared one belongs to a task's attempt, which releases it.
 function M.box(live, shared)
   local box <const> = setmetatable({
-    name = live.name, label = live.label, tag = live.tag, provider = live.provider, price = live.price,
+    name = live.name, label = live.label, tag = live.tag, provider = live.provider,
+      price = live.price,
   }, Box)
   lives[box], owners[box] = live, shared
   return box
@@ -87,7 +95,8 @@ function Box:push(from, to, options)
   live.dir = live.dir or to
   options = options or {}
   return native.transfer.sync {
-    name = ("%s-push-%d"):format(live.label, ordinal(ctx, "push")), from = { path = values.here(ctx, from) },
+    name = ("%s-push-%d"):format(live.label, ordinal(ctx, "push")),
+      from = { path = values.here(ctx, from) },
     to = { tag = live.tag, path = to }, exclude = options.exclude, delete = options.delete,
     include_ignored = options.include_ignored,
   }
@@ -99,7 +108,8 @@ function Box:pull(from, to, options)
   local live <const>, ctx <const> = live_of(self, "pull")
   options = options or {}
   return native.transfer.sync {
-    name = ("%s-pull-%d"):format(live.label, ordinal(ctx, "pull")), from = { tag = live.tag, path = from },
+    name = ("%s-pull-%d"):format(live.label, ordinal(ctx, "pull")),
+      from = { tag = live.tag, path = from },
     to = { path = values.here(ctx, to) }, exclude = options.exclude, delete = options.delete,
     checkpoints = options.checkpoints,
   }
@@ -140,14 +150,15 @@ local function wait_for(live, key, timeout)
   end)
   if ended then return result end
   native.instance.signal(live.tag, key, "TERM")
-  if not task.within("grace-" .. key, attempt.grace, function() return native.instance.wait(live.tag, key) end) then
+  if not task.within("grace-" .. key, attempt.grace,
+    function() return native.instance.wait(live.tag, key) end) then
     native.instance.signal(live.tag, key, "KILL")
   end
   failure.raise("timeout", "the command took longer than %s", duration.short(timeout))
 end
 
---- Runs a command and waits for its end; it outlives a crash of choline. Raises `crashed` when it does not end
---- with 0, unless options.check is false.
+--- Runs a command and waits for its end; it outlives a crash of choline. Raises `crashed` when it
+--- does not end with 0, unless options.check is false.
 ---@async
 ---@param command string|(string|number)[]
 ---@param options? { metrics?: table, env?: table, dir?: string, timeout?: string|number, check?: boolean }
@@ -185,7 +196,8 @@ function Box:exec(command, options)
   local names <const> = names_of(ctx, live, dir)
   return native.instance.exec(live.tag, values.command(command_of(command), names), {
     dir = dir, env = values.env(options.env, names), input = options.input,
-    timeout = typed(duration.parse, options.timeout, "timeout"), interrupted = options.interrupted or "rerun",
+    timeout = typed(duration.parse, options.timeout, "timeout"), interrupted = options.interrupted
+      or "rerun",
   })
 end
 
@@ -195,7 +207,8 @@ function Box:destroy()
   local live <const> = lives[self]
   local ctx <const> = context("instance:destroy")
   if owners[self] then
-    failure.raise("invalid", "instance \"%s\" belongs to a task, which ends it when it is done", live.label)
+    failure.raise("invalid", "instance \"%s\" belongs to a task, which ends it when it is done",
+      live.label)
   end
   ctx.pool:release(live, "destroyed by the pipeline")
 end
@@ -205,7 +218,8 @@ function Box:__close()
   if live and not owners[self] and current then current.pool:release(live, "end of its block") end
 end
 
--- Words --------------------------------------------------------------------------------------------------
+-- Words
+-- --------------------------------------------------------------------------------------------------
 
 local function merged(fields, overrides)
   local out <const> = list.copy(fields)
@@ -217,15 +231,16 @@ end
 local function may_become_free(ctx, name, path)
   for _, live in ipairs(ctx.pool.lives) do
     local owner <const> = live.owner
-    if live.name == name and not live.kept and not (owner and (path .. "."):sub(1, #owner + 1) == owner .. ".") then
+    if live.name == name and not live.kept
+      and not (owner and (path .. "."):sub(1, #owner + 1) == owner .. ".") then
       return true
     end
   end
   return false
 end
 
---- Rents an instance of the declaration `name`. When the provider has no more and this run itself holds
---- some elsewhere, waits until one of those has ended.
+--- Rents an instance of the declaration `name`. When the provider has no more and this run itself
+--- holds some elsewhere, waits until one of those has ended.
 ---@async
 ---@param name string
 ---@param overrides? table   checked fields
@@ -235,7 +250,8 @@ function M.acquire(name, overrides)
   local fields <const> = merged(ctx.pool:entry(name).fields, overrides)
   local path <const> = native.task.current()
   while true do
-    local ok <const>, live <const> = pcall(ctx.pool.rent, ctx.pool, name, fields) -- no_capacity may pass
+    -- no_capacity may pass
+    local ok <const>, live <const> = pcall(ctx.pool.rent, ctx.pool, name, fields)
     if ok then
       live.owner = path
       return M.box(live)
@@ -264,23 +280,31 @@ end
 
 local function label_of(point)
   local parts <const> = {}
-  for name, value in list.sorted(point) do parts[#parts + 1] = ("%s=%s"):format(name, tostring(value)) end
+  for name, value in list.sorted(point) do
+    parts[#parts + 1] = ("%s=%s"):format(name, tostring(value))
+  end
   return table.concat(parts, ",")
 end
 M.label_of = label_of
 
 local result_meta <const> = {
   __index = function(result, name) return rawget(result, "point")[name] end,
-  __tostring = function(result) return ("%s (%s)"):format(label_of(result.point), tostring(result.value)) end,
+  __tostring = function(result)
+    return ("%s (%s)"):format(label_of(result.point), tostring(result.value))
+  end,
 }
 
 local function run_points(ctx, points, fn)
   local number <const> = ordinal(ctx, "parallel")
   local tasks <const>, labels <const> = {}, {}
-  local guard <close> = task.on_exit(function() task.end_all(tasks, "another point failed", 900) end)
+  local guard <close> = task.on_exit(function()
+    task.end_all(tasks, "another point failed", 900)
+  end)
   for index, point in ipairs(points) do
     labels[index] = label_of(point)
-    tasks[index] = native.task.spawn(("parallel-%d:%s"):format(number, labels[index]), function() return fn(point) end)
+    tasks[index] = native.task.spawn(("parallel-%d:%s"):format(number, labels[index]), function()
+      return fn(point)
+    end)
   end
   local results <const>, open <const> = {}, {}
   for index in ipairs(points) do open[index] = index end
@@ -295,8 +319,8 @@ local function run_points(ctx, points, fn)
   return results
 end
 
---- `parallel { lr = { 0.1, 0.2 } } (function(point) … end)`: all points at once, results in their order. The
---- first failure ends the others and is raised.
+--- `parallel { lr = { 0.1, 0.2 } } (function(point) … end)`: all points at once, results in their
+--- order. The first failure ends the others and is raised.
 ---@async
 ---@param grid table<string, any[]>
 ---@param fn fun(point: table): any

@@ -1,6 +1,7 @@
--- Executes a program as a durable run: its tasks in the order of their `after`, its pipelines beside
--- them, within its budget, and with everything released at the end. Called in a task of the run that
--- this process owns; entered again after a crash it takes the same way through the journal.
+-- Executes a program as a durable run: its tasks in the order of their `after`, its pipelines
+-- beside them, within its budget, and with everything released at the end. Called in a task of the
+-- run that this process owns; entered again after a crash it takes the same way through the
+-- journal.
 
 local budget <const> = require "flow.budget"
 local events <const> = require "flow.events"
@@ -34,7 +35,8 @@ function Context:show_task(name, row)
   local waiting, running = false, false
   for _, state in pairs(self.states) do
     if state == "waiting" then waiting = true
-    elseif state ~= "done" and state ~= "failed" and state ~= "skipped" and state ~= "paused" then running = true end
+    elseif state ~= "done" and state ~= "failed" and state ~= "skipped" and state ~= "paused" then
+      running = true end
   end
   local state <const> = waiting and not running and "waiting" or "running"
   if state ~= self.state and not self.ending then
@@ -91,20 +93,24 @@ end
 local function run_pipeline(ctx, declaration)
   local busy <close> = ctx.pause:enter()
   local began <const> = native.clock.now()
-  local function show(state) ctx:show_task(declaration.name, { state = state, since = native.clock.now(), pipeline = true }) end
+  local function show(state)
+    ctx:show_task(declaration.name, { state = state, since = native.clock.now(), pipeline = true })
+  end
   local guard <close> = task.on_exit(function(raised)
     if raised == nil then return end
     show("failed")
     local why <const> = failure.from(raised)
     if why.kind ~= "cancelled" then
-      ctx.events:emit("failed", { task = declaration.name, reason = why.kind, message = tostring(why) })
+      ctx.events:emit("failed", { task = declaration.name, reason = why.kind,
+        message = tostring(why) })
     end
   end)
   ctx.events:emit("pipeline_started", { task = declaration.name })
   show("running")
   declaration.body()
   show("done")
-  ctx.events:emit("pipeline_done", { task = declaration.name, seconds = native.clock.now() - began })
+  ctx.events:emit("pipeline_done",
+    { task = declaration.name, seconds = native.clock.now() - began })
 end
 
 local function work(ctx)
@@ -112,22 +118,27 @@ local function work(ctx)
   for _, declaration in ipairs(ctx.program.tasks) do
     ctx.ended[declaration.name] = native.task.event()
     ctx.pool:join(declaration.fields.on, declaration.fields.finally == "keep")
-    table.insert(children, { name = declaration.name, fn = function() return run_task(ctx, declaration) end })
+    table.insert(children, { name = declaration.name, fn = function() return run_task(ctx,
+      declaration) end })
   end
   for _, declaration in ipairs(ctx.program.pipelines or {}) do
-    table.insert(children, { name = declaration.name, fn = function() return run_pipeline(ctx, declaration) end })
+    table.insert(children, { name = declaration.name, fn = function() return run_pipeline(ctx,
+      declaration) end })
   end
   for _, result in ipairs(task.all(children)) do
     if not result.ok then error(result.value, 0) end
   end
 end
 
---- Waits for the end of the work, of the budget, or of everything that can go on without `choline resume`.
+--- Waits for the end of the work, of the budget, or of everything that can go on without `choline
+--- resume`.
 local function supervise_work(ctx, options)
   local all <const> = { native.task.spawn("work", function() work(ctx) end) }
   local guard <close> = task.on_exit(function() task.end_all(all, "the run ends", 900) end)
   all[2] = native.task.spawn("pause", function() ctx.pause:wait_quiet() end)
-  if ctx.account.limit then all[3] = native.task.spawn("budget", function() return ctx.account:guard() end) end
+  if ctx.account.limit then all[3] = native.task.spawn("budget", function()
+    return ctx.account:guard() end)
+  end
   local first <const> = native.task.any(all)
   if first == 2 then
     options.paused()
@@ -150,8 +161,9 @@ local function tell_start(ctx, options)
   }, "run_started")
 end
 
---- Executes `program`. Gives nil when all went well, else the failure that ended it. Raises when it is cancelled,
---- after everything is released. options.paused is called when all that is left is paused, and does not return.
+--- Executes `program`. Gives nil when all went well, else the failure that ended it. Raises when it
+--- is cancelled, after everything is released. options.paused is called when all that is left is
+--- paused, and does not return.
 ---@async
 ---@param program table
 ---@param options { run: string, row?: table, events?: table[], paused: function, started?: fun(ctx: flow.Context) }
@@ -175,7 +187,8 @@ function M.execute(program, options)
   ctx.pool:close()
   ctx.account:close()
   if why then
-    ctx.events:emit("run_failed", { reason = why.kind, message = why.message, cost = ctx.account:cost() }, "run_failed")
+    ctx.events:emit("run_failed", { reason = why.kind, message = why.message,
+      cost = ctx.account:cost() }, "run_failed")
   else
     ctx.events:emit("run_done", { cost = ctx.account:cost() }, "run_done")
   end

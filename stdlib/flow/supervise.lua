@@ -1,5 +1,5 @@
--- Keeps a task going: attempts one after the other, each failure put to the task's policies, until it
--- is done or the policies give up.
+-- Keeps a task going: attempts one after the other, each failure put to the task's policies, until
+-- it is done or the policies give up.
 
 local attempt <const> = require "flow.attempt"
 local checkpoint <const> = require "flow.checkpoint"
@@ -50,7 +50,8 @@ local function give_up(self, happened, why)
   self.ctx:show_task(name, { state = "failed", attempt = #self.history, since = native.clock.now(),
     failure = happened.message })
   self.ctx.events:emit("failed", {
-    task = name, reason = happened.kind, message = happened.message, why = why, attempts = #self.history,
+    task = name, reason = happened.kind, message = happened.message, why = why,
+      attempts = #self.history,
     code = happened.fields and happened.fields.code,
   })
   error(happened, 0)
@@ -76,13 +77,15 @@ local function fail_over(self, live, answer)
     if live.holders == 0 then self.ctx.pool:release(live, "failed over") end
   end
   self.ctx.events:emit("failed_over", {
-    task = self.declaration.name, attempt = #self.history + 1, from = live and live.label, why = answer.why,
+    task = self.declaration.name, attempt = #self.history + 1, from = live and live.label,
+      why = answer.why,
   })
 end
 
 local function park(self)
   local name <const> = self.declaration.name
-  self.ctx:show_task(name, { state = "paused", attempt = #self.history, since = native.clock.now() })
+  self.ctx:show_task(name, { state = "paused", attempt = #self.history,
+    since = native.clock.now() })
   self.ctx.pool:rest(self.declaration.fields.on)
   self.ctx.pause:park(self.ctx.events, name, #self.history)
   self.ctx.pool:wake(self.declaration.fields.on)
@@ -103,7 +106,8 @@ local function record(self, happened, started, live)
   return past
 end
 
---- After a failure: asks the policies and does what they say. Returns when the task is to be tried again.
+--- After a failure: asks the policies and does what they say. Returns when the task is to be tried
+--- again.
 local function after_failure(self, happened, started, live)
   if combine.instance_gone(happened) and live then
     live.gone = true
@@ -142,10 +146,12 @@ local function supervise(self)
   end
 end
 
---- Runs the declared task to its end. Gives the result of its last command, or raises its last failure.
+--- Runs the declared task to its end. Gives the result of its last command, or raises its last
+--- failure.
 ---@async
 function M.task(ctx, declaration)
-  local self <const> = { ctx = ctx, declaration = declaration, history = {}, began = native.clock.now() }
+  local self <const> = { ctx = ctx, declaration = declaration, history = {},
+    began = native.clock.now() }
   local busy <close> = ctx.pause:enter()
   local guard <close> = task.on_exit(function(raised)
     local cancelled <const> = raised ~= nil and failure.from(raised).kind == "cancelled"
@@ -153,9 +159,11 @@ function M.task(ctx, declaration)
   end)
   ctx.events:emit("task_started", { task = declaration.name })
   local result <const> = supervise(self)
-  ctx:show_task(declaration.name, { state = "done", attempt = #self.history + 1, since = native.clock.now() })
+  ctx:show_task(declaration.name, { state = "done", attempt = #self.history + 1,
+    since = native.clock.now() })
   ctx.events:emit("task_done", {
-    task = declaration.name, attempts = #self.history + 1, seconds = native.clock.now() - self.began,
+    task = declaration.name, attempts = #self.history + 1,
+      seconds = native.clock.now() - self.began,
   })
   return result
 end

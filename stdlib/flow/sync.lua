@@ -1,5 +1,5 @@
--- Syncs of an instance: once before or after a command, again and again while commands run, and a last
--- time at the end.
+-- Syncs of an instance: once before or after a command, again and again while commands run, and a
+-- last time at the end.
 
 local failure <const> = require "core.failure"
 local list <const> = require "core.list"
@@ -46,7 +46,8 @@ local function tell_checkpoint(ctx, live, sync)
   if not newest or live.newest == newest.name then return end
   live.newest = newest.name
   ctx.events:emit("checkpoint_pulled", {
-    sync = sync.name, instance = live.name, checkpoint = newest.name, step = newest.step, bytes = newest.bytes,
+    sync = sync.name, instance = live.name, checkpoint = newest.name, step = newest.step,
+      bytes = newest.bytes,
   })
 end
 
@@ -107,7 +108,8 @@ function M.push_all(ctx, live)
   end
 end
 
---- Everything from the instance, a last time. Gives the first failure that is more than an absent source.
+--- Everything from the instance, a last time. Gives the first failure that is more than an absent
+--- source.
 ---@async
 ---@return Failure|nil
 function M.pull_all(ctx, live)

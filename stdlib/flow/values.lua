@@ -9,7 +9,8 @@ local M = {}
 --- Absolute path of a place on this computer.
 function M.here(ctx, text) return path.normalise(path.join(ctx.program.folder, text)) end
 
---- Where commands of a task run when it does not say: the first folder that is synced to the instance.
+--- Where commands of a task run when it does not say: the first folder that is synced to the
+--- instance.
 ---@return string|nil
 function M.folder(ctx, name)
   for _, sync in ipairs(ctx.program.syncs) do
@@ -28,8 +29,12 @@ function M.of(ctx, more, dir)
   local values <const> = {}
   for _, sync in ipairs(ctx.program.syncs) do
     local from <const>, to <const> = sync.fields.from, sync.fields.to
-    if from.instance and from.instance == more.instance then values[sync.name] = seen_from(dir, from.path) end
-    if to.instance and to.instance == more.instance then values[sync.name] = seen_from(dir, to.path) end
+    if from.instance and from.instance == more.instance then
+      values[sync.name] = seen_from(dir, from.path)
+    end
+    if to.instance and to.instance == more.instance then
+      values[sync.name] = seen_from(dir, to.path)
+    end
   end
   for name, value in pairs(ctx.params) do values[name] = value end
   values.run = ctx.run

@@ -1,5 +1,5 @@
--- How long to wait before the n-th try: grows by a factor up to a limit, with optional jitter so that
--- many tasks that failed together do not come back together.
+-- How long to wait before the n-th try: grows by a factor up to a limit, with optional jitter so
+-- that many tasks that failed together do not come back together.
 
 local M = {}
 

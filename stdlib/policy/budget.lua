@@ -1,5 +1,5 @@
--- What a run costs and when its budget ends. The end is set so early that releasing what lives still
--- fits: a budget is the most that may be spent, teardown included.
+-- What a run costs and when its budget ends. The end is set so early that releasing what lives
+-- still fits: a budget is the most that may be spent, teardown included.
 
 local M = {}
 
@@ -41,13 +41,15 @@ function M.ends_at(limit, instances, now)
   return now + (limit - M.cost(instances, now)) / rate * 3600 - M.teardown_seconds
 end
 
---- May an instance of `price` be rented now? nil and the reason when its teardown alone would pass the limit.
+--- May an instance of `price` be rented now? nil and the reason when its teardown alone would pass
+--- the limit.
 ---@return boolean|nil, string|nil
 function M.may_rent(limit, instances, now, price)
   local spent <const> = M.cost(instances, now)
   local reserve <const> = (M.rate(instances) + price) * M.teardown_seconds / 3600
   if spent + reserve < limit then return true end
-  return nil, ("$%.4f of the budget of $%.2f are spent; renting and releasing an instance of $%.2f/h "
+  return nil,
+    ("$%.4f of the budget of $%.2f are spent; renting and releasing an instance of $%.2f/h "
     .. "would pass it"):format(spent, limit, price)
 end
 

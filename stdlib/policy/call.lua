@@ -1,5 +1,6 @@
--- Runs a policy or a chooser that the user wrote as a function. Such a function may not wait and may
--- not touch the world: waits are forbidden natively, and words with an effect call `forbid` first.
+-- Runs a policy or a chooser that the user wrote as a function. Such a function may not wait and
+-- may not touch the world: waits are forbidden natively, and words with an effect call `forbid`
+-- first.
 
 local failure <const> = require "core.failure"
 local native <const> = require "native"
@@ -13,7 +14,8 @@ local deciding = nil ---@type string|nil   what is being decided now
 ---@param verb string
 function M.forbid(verb)
   if not deciding then return end
-  failure.raise("invalid", "%s was called in a %s: it may only decide, not wait or touch the world; "
+  failure.raise("invalid",
+    "%s was called in a %s: it may only decide, not wait or touch the world; "
     .. "answer with a verdict such as wait \"30s\", fail_over() or give_up \"why\"", verb, deciding)
 end
 
@@ -40,7 +42,8 @@ end
 function M.policy(fn, happened, history)
   local answer <const> = guarded("policy", fn, happened, history)
   if answer == nil or verdict.is(answer) then return answer end
-  failure.raise("invalid", "the policy returned %s; expected again(), wait \"30s\", fail_over(), pause(), "
+  failure.raise("invalid",
+    "the policy returned %s; expected again(), wait \"30s\", fail_over(), pause(), "
     .. "give_up \"why\" or nothing", describe(answer))
 end
 
@@ -59,7 +62,8 @@ function M.chooser(fn, offers)
   if known[answer] then return { answer } end
   for index, offer in ipairs(answer) do
     if not known[offer] then
-      failure.raise("invalid", "the chooser returned %s at %d, which is none of the offers it was given",
+      failure.raise("invalid",
+        "the chooser returned %s at %d, which is none of the offers it was given",
         describe(offer), index)
     end
   end

@@ -1,5 +1,5 @@
--- The order in which offers are tried. Every order ends with the offer's id, so that equal offers are
--- taken in the same order in every run.
+-- The order in which offers are tried. Every order ends with the offer's id, so that equal offers
+-- are taken in the same order in every run.
 
 local M = {}
 

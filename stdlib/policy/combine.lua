@@ -23,7 +23,8 @@ local M = {}
 ---@field began number              start of the task's first attempt
 ---@field random? fun(): number
 
-local deciders <const> = { retry = retry.decide, failover = failover.decide, deadline = deadline.decide }
+local deciders <const> = { retry = retry.decide, failover = failover.decide,
+  deadline = deadline.decide }
 
 --- Kinds after which the same instance cannot be used again.
 local gone <const> = { preempted = true, lost = true }
@@ -45,7 +46,8 @@ local function ask(policy, happened, history, context)
   return decide(policy, happened, history, context)
 end
 
---- The verdict of `policies` on a failure. After an instance is gone failover is asked before retry.
+--- The verdict of `policies` on a failure. After an instance is gone failover is asked before
+--- retry.
 ---@param policies { retry?: table|function, failover?: table|function }
 ---@param happened table
 ---@param history policy.Past[]

@@ -1,5 +1,5 @@
--- What a policy answers. A verdict is a small table with the field `verdict`; only this module makes
--- them, so that a policy that returns something else is told so.
+-- What a policy answers. A verdict is a small table with the field `verdict`; only this module
+-- makes them, so that a policy that returns something else is told so.
 
 local M = {}
 

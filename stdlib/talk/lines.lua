@@ -15,7 +15,9 @@ local function params_text(params)
   local names <const>, parts <const> = {}, {}
   for name in pairs(params or {}) do names[#names + 1] = name end
   table.sort(names)
-  for index, name in ipairs(names) do parts[index] = ("%s=%s"):format(name, tostring(params[name])) end
+  for index, name in ipairs(names) do
+    parts[index] = ("%s=%s"):format(name, tostring(params[name]))
+  end
   return #parts > 0 and ", " .. table.concat(parts, " ") or ""
 end
 
@@ -27,14 +29,17 @@ end
 local say <const> = {}
 
 function say.run_started(data)
-  return ("run started: seed %s%s%s"):format(tostring(data.seed), params_text(data.params), git_text(data.git))
+  return ("run started: seed %s%s%s"):format(tostring(data.seed), params_text(data.params),
+    git_text(data.git))
 end
 function say.run_resumed(data) return ("run resumed by %s"):format(data.by or "another process") end
 function say.run_done(data) return ("run done, %s"):format(money.format(data.cost or 0)) end
 function say.run_failed(data)
   return ("run failed (%s): %s; %s"):format(data.reason, data.message, money.format(data.cost or 0))
 end
-function say.run_stopped(data) return ("run stopped%s"):format(data.by and " by " .. data.by or "") end
+function say.run_stopped(data)
+  return ("run stopped%s"):format(data.by and " by " .. data.by or "")
+end
 function say.task_started(data) return ("%s: started"):format(data.task) end
 function say.attempt_started(data)
   return ("%s: attempt %d on %s%s"):format(data.task, data.attempt, data.instance,
@@ -47,35 +52,48 @@ end
 function say.failed(data)
   return ("%s: failed: %s%s"):format(data.task, data.message, because(data))
 end
-function say.skipped(data) return ("%s: skipped, because \"%s\" failed"):format(data.task, data.after) end
-function say.setup_done(data) return ("%s: setup took %s"):format(data.task, duration.short(data.seconds)) end
+function say.skipped(data)
+  return ("%s: skipped, because \"%s\" failed"):format(data.task, data.after)
+end
+function say.setup_done(data)
+  return ("%s: setup took %s"):format(data.task, duration.short(data.seconds))
+end
 function say.offer_failed(data)
-  return ("%s: offer %s of %s did not work (%s): %s"):format(data.instance, data.offer, data.provider, data.reason,
+  return ("%s: offer %s of %s did not work (%s): %s"):format(data.instance, data.offer,
+    data.provider, data.reason,
     data.message)
 end
 function say.instance_rented(data)
-  return ("%s: rented from %s at %s"):format(data.label or data.instance, data.provider, price(data))
+  return ("%s: rented from %s at %s"):format(data.label or data.instance, data.provider,
+    price(data))
 end
 function say.instance_ready(data)
   return ("%s: ready after %s"):format(data.label or data.instance, duration.short(data.seconds))
 end
 function say.instance_released(data)
-  return ("%s: released after %s, cost %s"):format(data.label or data.instance, duration.short(data.lived),
+  return ("%s: released after %s, cost %s"):format(data.label or data.instance,
+    duration.short(data.lived),
     money.format(data.cost))
 end
 function say.instance_kept(data)
-  return ("%s: left running at %s; choline gc ends it"):format(data.label or data.instance, price(data))
+  return ("%s: left running at %s; choline gc ends it"):format(data.label or data.instance,
+    price(data))
 end
 function say.release_failed(data)
   return ("%s: could not be released, it still costs %s: %s; choline gc tries again"):format(
     data.label or data.instance, price(data), data.message)
 end
 function say.sync_done(data)
-  return ("sync %s: %d %s, %s in %s"):format(data.sync, data.files, data.files == 1 and "file" or "files",
+  return ("sync %s: %d %s, %s in %s"):format(data.sync, data.files, data.files == 1 and "file"
+    or "files",
     size.format(data.bytes), duration.short(data.seconds or 0))
 end
-function say.sync_failed(data) return ("sync %s: failed (%s): %s"):format(data.sync, data.reason, data.message) end
-function say.checkpoint_pulled(data) return ("checkpoint %s%s is here"):format(data.checkpoint, step_text(data)) end
+function say.sync_failed(data)
+  return ("sync %s: failed (%s): %s"):format(data.sync, data.reason, data.message)
+end
+function say.checkpoint_pulled(data)
+  return ("checkpoint %s%s is here"):format(data.checkpoint, step_text(data))
+end
 function say.checkpoint_pushed(data)
   return ("checkpoint %s%s is on %s"):format(data.checkpoint, step_text(data), data.instance)
 end
@@ -83,17 +101,26 @@ function say.retrying(data)
   return ("%s: attempt %d %s%s"):format(data.task, data.attempt,
     data.wait > 0 and "in " .. duration.short(data.wait) or "now", because(data))
 end
-function say.failed_over(data) return ("%s: goes on with another offer%s"):format(data.task, because(data)) end
+function say.failed_over(data)
+  return ("%s: goes on with another offer%s"):format(data.task, because(data))
+end
 function say.pause_requested(data) return ("%s: a pause was asked for"):format(data.task) end
 function say.paused(data) return ("%s: paused"):format(data.task) end
 function say.resumed(data) return ("%s: goes on"):format(data.task) end
 function say.pipeline_started(data) return ("%s: started"):format(data.task) end
-function say.pipeline_done(data) return ("%s: done after %s"):format(data.task, duration.short(data.seconds)) end
-function say.command_done(data)
-  return ("%s: command ended with %d after %s"):format(data.instance, data.code, duration.short(data.seconds or 0))
+function say.pipeline_done(data)
+  return ("%s: done after %s"):format(data.task, duration.short(data.seconds))
 end
-function say.handler_failed(data) return ("the handler of \"%s\" failed: %s"):format(data.event, data.message) end
-function say.log(data) return (data.level == "info" and "" or data.level .. ": ") .. data.message end
+function say.command_done(data)
+  return ("%s: command ended with %d after %s"):format(data.instance, data.code,
+    duration.short(data.seconds or 0))
+end
+function say.handler_failed(data)
+  return ("the handler of \"%s\" failed: %s"):format(data.event, data.message)
+end
+function say.log(data)
+  return (data.level == "info" and "" or data.level .. ": ") .. data.message
+end
 
 --- What an event says, without its time; nil for one that says nothing to people.
 ---@return string
@@ -102,13 +129,16 @@ function M.text(event)
   if fn then return fn(event.data) end
   local data <const> = event.data
   if data.task and data.message then
-    return ("%s: %s (attempt %s): %s"):format(data.task, event.kind, tostring(data.attempt), data.message)
+    return ("%s: %s (attempt %s): %s"):format(data.task, event.kind, tostring(data.attempt),
+      data.message)
   end
   return event.kind .. (data.message and ": " .. data.message or "")
 end
 
-local bad <const> = { failed = true, run_failed = true, release_failed = true, handler_failed = true, sync_failed = true,
-  crashed = true, oom = true, timeout = true, setup_failed = true, lost = true, preempted = true, budget = true }
+local bad <const> = { failed = true, run_failed = true, release_failed = true,
+  handler_failed = true, sync_failed = true,
+  crashed = true, oom = true, timeout = true, setup_failed = true, lost = true, preempted = true,
+    budget = true }
 local good <const> = { task_done = true, run_done = true, pipeline_done = true }
 
 --- A line for people: the time of day and what happened.
@@ -117,7 +147,8 @@ function M.line(event, style)
   local time <const> = native.clock.format(event.at):match("%d%d:%d%d:%d%d") or ""
   local text = M.text(event)
   if style then
-    if bad[event.kind] then text = style.red(text) elseif good[event.kind] then text = style.green(text) end
+    if bad[event.kind] then text = style.red(text) elseif good[event.kind] then
+      text = style.green(text) end
     return style.dim(time) .. "  " .. text
   end
   return time .. "  " .. text
@@ -125,7 +156,8 @@ end
 
 --- One JSON text for programs.
 function M.json(event)
-  return native.json.encode { at = native.clock.rfc3339(event.at), event = event.kind, data = event.data, id = event.id }
+  return native.json.encode { at = native.clock.rfc3339(event.at), event = event.kind,
+    data = event.data, id = event.id }
 end
 
 return M

@@ -73,7 +73,8 @@ function M.plot(values, columns, rows)
     local label <const> = row == rows and top or row == 1 and bottom or ""
     local parts <const> = { (" "):rep(margin - #label) .. label .. (label ~= "" and " ┤" or " │") }
     for index, value in ipairs(values) do
-      local height <const> = high > low and (value - low) / (high - low) * (rows * 8 - 1) + 1 or rows * 4
+      local height <const> = high > low and (value - low) / (high - low) * (rows * 8 - 1) + 1
+        or rows * 4
       local here <const> = math.floor(height - (row - 1) * 8)
       parts[index + 1] = here <= 0 and " " or levels[math.min(here, 8)]
     end

@@ -25,7 +25,9 @@ end
 ---@field bytes_total? integer
 ---@field seconds? number
 
-local function files_text(count) return ("%d %s"):format(count, count == 1 and "file" or "files") end
+local function files_text(count)
+  return ("%d %s"):format(count, count == 1 and "file" or "files")
+end
 
 --- "3/10 files, 1.2 MB of 4.0 MB, 300 kB/s, 9s left"; only what was moved once it is over.
 ---@param transfer talk.Transfer
@@ -40,7 +42,8 @@ function M.words(transfer)
   local rate <const> = (transfer.seconds or 0) > 0 and bytes / transfer.seconds or 0
   if rate > 0 then
     parts[#parts + 1] = size.format(math.floor(rate)) .. "/s"
-    parts[#parts + 1] = duration.short(math.max(0, (transfer.bytes_total or bytes) - bytes) / rate) .. " left"
+    parts[#parts + 1] = duration.short(math.max(0, (transfer.bytes_total or bytes) - bytes) / rate)
+      .. " left"
   end
   return table.concat(parts, ", ")
 end

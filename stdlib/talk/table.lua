@@ -1,4 +1,5 @@
--- Aligned columns for people: as wide as their widest cell, numbers to the right, cut to the terminal.
+-- Aligned columns for people: as wide as their widest cell, numbers to the right, cut to the
+-- terminal.
 
 local native <const> = require "native"
 
@@ -42,7 +43,9 @@ function M.lines(columns, rows, options)
   local widths <const> = {}
   for index, column in ipairs(columns) do
     widths[index] = width(column.title)
-    for _, row in ipairs(rows) do widths[index] = math.max(widths[index], width(row[index] or "")) end
+    for _, row in ipairs(rows) do
+      widths[index] = math.max(widths[index], width(row[index] or ""))
+    end
   end
   local function line(cells, paint)
     local parts, used = {}, 0

@@ -1,4 +1,4 @@
--- The live view of a run: a picture made of a snapshot, drawn over the last one at most ten times a
+-- The live view of a run: a picture made of a scene, drawn over the last one at most ten times a
 -- second. `render` is pure; `live` draws until the run is over.
 
 local duration <const> = require "core.duration"
@@ -7,7 +7,7 @@ local money <const> = require "core.money"
 local native <const> = require "native"
 local plot <const> = require "talk.plot"
 local progress <const> = require "talk.progress"
-local snapshots <const> = require "talk.snapshot"
+local scenes <const> = require "talk.scene"
 local style_of <const> = require "talk.style"
 local columns <const> = require "talk.table"
 local line_text <const> = require "talk.lines"
@@ -17,9 +17,12 @@ local M = {}
 M.seconds = 0.25
 
 local colour_of <const> = {
-  running = "green", done = "green", ready = "green", kept = "yellow", failed = "red", waiting = "yellow",
-  paused = "yellow", skipped = "dim", renting = "cyan", starting = "cyan", setup = "cyan", syncing = "cyan",
-  releasing = "dim", stopped = "yellow", stopping = "yellow", live = "green", gone = "dim", preempted = "red",
+  running = "green", done = "green", ready = "green", kept = "yellow", failed = "red",
+    waiting = "yellow",
+  paused = "yellow", skipped = "dim", renting = "cyan", starting = "cyan", setup = "cyan",
+    syncing = "cyan",
+  releasing = "dim", stopped = "yellow", stopping = "yellow", live = "green", gone = "dim",
+    preempted = "red",
   lost = "red",
 }
 
@@ -31,10 +34,12 @@ local function paint_state(style)
 end
 
 --- The rows of what is shown under a prefix, sorted by name.
-local function shown(snapshot, prefix)
+local function shown(scene, prefix)
   local rows <const> = {}
-  for key, value in list.sorted(snapshot.shown) do
-    if key:sub(1, #prefix) == prefix then rows[#rows + 1] = { name = key:sub(#prefix + 1), value = value } end
+  for key, value in list.sorted(scene.shown) do
+    if key:sub(1, #prefix) == prefix then
+      rows[#rows + 1] = { name = key:sub(#prefix + 1), value = value }
+    end
   end
   return rows
 end
@@ -50,9 +55,9 @@ local function add_table(out, layout, rows, wide)
   end
 end
 
-local function head(snapshot, style, wide)
-  local row <const> = snapshot.row
-  local elapsed <const> = (row.finished or snapshot.now) - row.created
+local function head(scene, style, wide)
+  local row <const> = scene.row
+  local elapsed <const> = (row.finished or scene.now) - row.created
   local cost = money.format(row.cost or 0)
   if row.budget then cost = cost .. " of " .. money.format(row.budget) end
   local state <const> = paint_state(style)(row.state)
@@ -64,10 +69,10 @@ local function head(snapshot, style, wide)
   return style.bold(text) .. state .. rest
 end
 
-local function task_words(snapshot, task)
+local function task_words(scene, task)
   if task.next_at then
     return ("attempt %d in %s: %s"):format(task.attempt or 1,
-      duration.short(math.max(0, task.next_at - snapshot.now)), task.failure or "")
+      duration.short(math.max(0, task.next_at - scene.now)), task.failure or "")
   end
   local parts <const> = {}
   if task.instance then parts[#parts + 1] = "on " .. task.instance end
@@ -76,15 +81,16 @@ local function task_words(snapshot, task)
   return table.concat(parts, ", ")
 end
 
-local over <const> = { done = true, failed = true, skipped = true, paused = true }
+local ended <const> = { done = true, failed = true, skipped = true, paused = true }
 
-local function tasks(out, snapshot, style, wide)
+local function tasks(out, scene, style, wide)
   local rows <const> = {}
-  for _, each in ipairs(shown(snapshot, "task/")) do
+  for _, each in ipairs(shown(scene, "task/")) do
     local task <const> = each.value
     local attempt <const> = (task.attempt or 1) > 1 and ("try %d"):format(task.attempt) or ""
-    local since <const> = task.since and not task.next_at and not over[task.state] and duration.short(snapshot.now - task.since) or ""
-    rows[#rows + 1] = { each.name, task.state, attempt, since, task_words(snapshot, task) }
+    local since <const> = task.since and not task.next_at and not ended[task.state]
+      and duration.short(scene.now - task.since) or ""
+    rows[#rows + 1] = { each.name, task.state, attempt, since, task_words(scene, task) }
   end
   if #rows == 0 then return end
   title(out, style, "tasks")
@@ -92,35 +98,43 @@ local function tasks(out, snapshot, style, wide)
     { title = "", right = true }, { title = "" } }, rows, wide)
 end
 
-local function instances(out, snapshot, style, wide)
+local function instances(out, scene, style, wide)
   local rows <const> = {}
   local states <const> = {}
-  for _, each in ipairs(shown(snapshot, "instance/")) do states[each.value.tag or ""] = { each.name, each.value.state } end
-  for _, instance in ipairs(snapshot.instances) do
+  for _, each in ipairs(shown(scene, "instance/")) do
+    states[each.value.tag or ""] = { each.name, each.value.state }
+  end
+  for _, instance in ipairs(scene.instances) do
     if not instance.ended then
       local known <const> = states[instance.tag] or { instance.name, instance.state }
       rows[#rows + 1] = { known[1], known[2], instance.provider, money.format_price(instance.price),
-        duration.short(snapshot.now - instance.created), money.format(instance.cost) }
+        duration.short(scene.now - instance.created), money.format(instance.cost) }
     end
   end
   if #rows == 0 then return end
   title(out, style, "instances")
   add_table(out, { { title = "" }, { title = "", paint = paint_state(style) }, { title = "" },
-    { title = "", right = true }, { title = "", right = true }, { title = "", right = true } }, rows, wide)
+    { title = "", right = true }, { title = "", right = true }, { title = "", right = true } },
+      rows, wide)
 end
 
 local function part_of(transfer)
-  if transfer.bytes_total and transfer.bytes_total > 0 then return (transfer.bytes or 0) / transfer.bytes_total end
-  if transfer.files_total and transfer.files_total > 0 then return (transfer.files or 0) / transfer.files_total end
+  if transfer.bytes_total and transfer.bytes_total > 0 then
+    return (transfer.bytes or 0) / transfer.bytes_total
+  end
+  if transfer.files_total and transfer.files_total > 0 then
+    return (transfer.files or 0) / transfer.files_total
+  end
   return nil
 end
 
-local function syncs(out, snapshot, style, wide)
+local function syncs(out, scene, style, wide)
   local rows <const> = {}
-  for _, each in ipairs(shown(snapshot, "sync/")) do
+  for _, each in ipairs(shown(scene, "sync/")) do
     local part <const> = part_of(each.value)
     local busy <const> = each.value.state == "running" and part ~= nil
-    rows[#rows + 1] = { each.name, busy and progress.bar(part, wide >= 70 and 20 or 8) or each.value.state or "",
+    rows[#rows + 1] = { each.name, busy and progress.bar(part, wide >= 70 and 20 or 8)
+      or each.value.state or "",
       progress.words(each.value) }
   end
   if #rows == 0 then return end
@@ -130,10 +144,10 @@ local function syncs(out, snapshot, style, wide)
   end }, { title = "" } }, rows, wide)
 end
 
-local function metrics(out, snapshot, style, wide)
+local function metrics(out, scene, style, wide)
   local rows <const> = {}
   local room <const> = math.max(8, math.min(40, wide - 44))
-  for _, metric in ipairs(snapshot.metrics) do
+  for _, metric in ipairs(scene.metrics) do
     local values <const> = list.map(metric.points, function(point) return point.value end)
     if #values > 0 then
       local low, high = math.huge, -math.huge
@@ -144,42 +158,49 @@ local function metrics(out, snapshot, style, wide)
   end
   if #rows == 0 then return end
   title(out, style, "metrics")
-  add_table(out, { { title = "" }, { title = "", right = true }, { title = "", paint = style.cyan }, { title = "" } },
+  add_table(out, { { title = "" }, { title = "", right = true }, { title = "", paint = style.cyan },
+    { title = "" } },
     rows, wide)
 end
 
-local function log(out, snapshot, style, wide)
-  if not snapshot.log or #snapshot.log.lines == 0 then return end
-  title(out, style, columns.cut(("log of %s, attempt %d"):format(snapshot.log.task, snapshot.log.attempt), wide))
-  for _, line in ipairs(snapshot.log.lines) do out[#out + 1] = "  " .. style.dim(columns.cut(line, wide - 2)) end
+local function log(out, scene, style, wide)
+  if not scene.log or #scene.log.lines == 0 then return end
+  title(out, style, columns.cut(("log of %s, attempt %d"):format(scene.log.task, scene.log.attempt),
+    wide))
+  for _, line in ipairs(scene.log.lines) do
+    out[#out + 1] = "  " .. style.dim(columns.cut(line, wide - 2))
+  end
 end
 
-local function events(out, snapshot, style, wide)
-  if #snapshot.events == 0 then return end
+local function events(out, scene, style, wide)
+  if #scene.events == 0 then return end
   title(out, style, "events")
-  for _, event in ipairs(snapshot.events) do
+  for _, event in ipairs(scene.events) do
     local line = columns.cut(line_text.line(event), wide - 2)
     out[#out + 1] = "  " .. style.dim(line:sub(1, 8)) .. line:sub(9)
   end
 end
 
 --- The picture as lines, none wider than `size.columns`, not more than `size.rows`.
----@param snapshot talk.Snapshot
+---@param scene talk.Scene
 ---@param size { columns: integer, rows: integer }
 ---@param style Style
 ---@return string[]
-function M.render(snapshot, size, style)
+function M.render(scene, size, style)
   local wide <const> = math.max(20, size.columns)
-  local out <const> = { head(snapshot, style, wide) }
-  for _, part in ipairs { tasks, instances, syncs, metrics, log, events } do part(out, snapshot, style, wide) end
+  local out <const> = { head(scene, style, wide) }
+  for _, part in ipairs { tasks, instances, syncs, metrics, log, events } do
+    part(out, scene, style, wide)
+  end
   -- The newest is at the end, what matters at the top: a low terminal loses the end.
-  local notes <const> = snapshot.notes or {}
+  local notes <const> = scene.notes or {}
   for index = #out, math.max(2, size.rows - #notes), -1 do out[index] = nil end
   for _, note in ipairs(notes) do out[#out + 1] = style.yellow(columns.cut(note, wide)) end
   return out
 end
 
--- Drawing --------------------------------------------------------------------------------------------
+-- Drawing
+-- --------------------------------------------------------------------------------------------
 
 ---@class talk.Screen
 local Screen <const> = {}
@@ -217,14 +238,15 @@ end
 ---@param is_over fun(row: native.RunRow): boolean
 ---@param notes? string[]   words below the picture; more may be added while it is drawn
 function M.live(run, fd, is_over, notes)
-  local follower <const>, screen <const> = snapshots.follow(run), M.screen(fd)
+  local follower <const>, screen <const> = scenes.follow(run), M.screen(fd)
   local style <const> = style_of.of(fd)
   while true do
-    local over <const> = is_over(native.store.find(run)) -- before the picture, so that the last one has it all
-    local snapshot <const> = follower:snapshot()
+    -- before the picture, so that the last one has it all
+    local over <const> = is_over(native.store.find(run))
+    local scene <const> = follower:scene()
     local size <const> = native.sys.terminal(fd) or { columns = 80, rows = 24 }
-    snapshot.notes = notes
-    screen:draw(M.render(snapshot, size, style))
+    scene.notes = notes
+    screen:draw(M.render(scene, size, style))
     if over then return end
     native.wait.sleep(M.seconds)
   end
@@ -234,7 +256,7 @@ end
 ---@async
 ---@param options { json?: boolean, fd: integer, after?: integer }
 function M.plain(run, options, is_over)
-  local follower <const> = snapshots.follow(run)
+  local follower <const> = scenes.follow(run)
   follower.last = options.after or 0
   local style <const> = not options.json and style_of.of(options.fd) or nil
   local function write_news()

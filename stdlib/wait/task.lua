@@ -1,5 +1,5 @@
--- Tasks as this library uses them: ends that always happen, groups that end together, a race against
--- time, and work that several tasks ask for and one does.
+-- Tasks as this library uses them: ends that always happen, groups that end together, a race
+-- against time, and work that several tasks ask for and one does.
 
 local native <const> = require "native"
 
@@ -11,8 +11,8 @@ local exit_meta <const> = {
   end,
 }
 
---- For `local guard <close> = task.on_exit(fn)`: fn(raised) runs on every way out of the block, unless
---- guard.fn was set to nil.
+--- For `local guard <close> = task.on_exit(fn)`: fn(raised) runs on every way out of the block,
+--- unless guard.fn was set to nil.
 ---@param fn fun(raised: any)
 function M.on_exit(fn) return setmetatable({ fn = fn }, exit_meta) end
 
@@ -57,7 +57,9 @@ end
 function M.within(name, seconds, fn)
   if not seconds then return true, fn() end
   local work <const> = native.task.spawn(name, fn)
-  local limit <const> = native.task.spawn(name .. "-limit", function() native.wait.sleep(seconds) end)
+  local limit <const> = native.task.spawn(name .. "-limit", function()
+    native.wait.sleep(seconds)
+  end)
   local guard <close> = M.on_exit(function() M.end_all({ work, limit }, "the race is over") end)
   if native.task.any { work, limit } == 2 then return false end
   return true, native.task.join(work)
@@ -76,7 +78,8 @@ function M.locked(locks, key, fn)
   return fn()
 end
 
---- Calls `fn` once for each key of `done`; others wait for it. A call that raised counts as not done.
+--- Calls `fn` once for each key of `done`; others wait for it. A call that raised counts as not
+--- done.
 ---@async
 function M.once(done, key, fn)
   while done[key] do

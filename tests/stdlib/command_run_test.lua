@@ -6,8 +6,11 @@ local root <const> = package.path:match("^(.-)/stdlib/%?%.lua")
 
 local function module_names()
   local names <const> = {}
-  local pipe <const> = assert(io.popen(("cd '%s/stdlib' && find . -name '*.lua' -not -path './meta/*'"):format(root)))
-  for file in pipe:lines() do names[#names + 1] = file:gsub("^%./", ""):gsub("%.lua$", ""):gsub("/", ".") end
+  local pipe <const> =
+    assert(io.popen(("cd '%s/stdlib' && find . -name '*.lua' -not -path './meta/*'"):format(root)))
+  for file in pipe:lines() do
+    names[#names + 1] = file:gsub("^%./", ""):gsub("%.lua$", ""):gsub("/", ".")
+  end
   pipe:close()
   table.sort(names)
   return names
@@ -15,7 +18,8 @@ end
 
 local modules <const> = module_names()
 
---- Runs `choline ARGV…` as a process of its own; gives its exit code, standard output and standard error.
+--- Runs `choline ARGV…` as a process of its own; gives its exit code, standard output and standard
+--- error.
 local function choline(world, argv, options)
   world.out = {}
   local result <const> = world:boot(function(native)
@@ -71,7 +75,8 @@ return {
   end,
 
   ["a run that fails ends with 1 and says why"] = function(t)
-    local world <const> = world_in(t, simple, { program = function() return { code = 9, seconds = 1 } end })
+    local world <const> = world_in(t, simple,
+      { program = function() return { code = 9, seconds = 1 } end })
     local code <const>, out <const>, err <const> = choline(world, { "run" })
     t.equal(code, 1)
     t.contains(out, "train: attempt 2 in 3s (retry 1 of 2)")
@@ -80,7 +85,8 @@ return {
     local _ <const>, why <const> = choline(world, { "why" })
     t.contains(why, "Run run001 failed at ")
     t.contains(why, "the policy said: attempt 2 after 3s (retry 1 of 2)")
-    t.contains(why, '"train" failed for good: crashed 3 times; retry allows 2 more attempts than the first')
+    t.contains(why,
+      '"train" failed for good: crashed 3 times; retry allows 2 more attempts than the first')
   end,
 
   ["an invalid cholfile ends with 2 before anything is rented"] = function(t)
@@ -106,9 +112,11 @@ return {
     t.equal(#poor.instances, 0)
   end,
 
-  ["Ctrl-C stops cleanly and says what is released at which price; twice leaves at once"] = function(t)
+  ["Ctrl-C stops cleanly and says what is released at which price; twice leaves at once"] =
+    function(t)
     local function stopped(second)
-      local world <const> = world_in(t, simple, { program = function() return { seconds = 1000 } end })
+      local world <const> = world_in(t, simple,
+        { program = function() return { seconds = 1000 } end })
       world:after(60, function(boot) boot:signal "INT" end)
       if second then world:after(60.1, function(boot) boot:signal "INT" end) end
       local code <const>, _, err <const> = choline(world, { "run" })
@@ -122,7 +130,8 @@ return {
     t.equal(world.violations, {})
     local hard <const>, said <const>, left <const> = stopped(true)
     t.equal(hard, 130)
-    t.contains(said, "left running: gpu (local, $0.10/h); `choline stop run001` or `choline gc` ends them")
+    t.contains(said,
+      "left running: gpu (local, $0.10/h); `choline stop run001` or `choline gc` ends them")
     t.equal(left:alive(), 1)
     t.equal((choline(left, { "stop" })), 0)
     t.equal(left:alive(), 0)
@@ -199,7 +208,8 @@ task "train" { on = gpu, run = "train", resume = { from = "checkpoints", run = "
     local world <const> = world_in(t, simple, { program = function() return { seconds = 60 } end })
     world:after(40, function(boot) boot:request(1, "pause") end)
     t.equal((choline(world, { "run" })), 0)
-    t.equal(world.replies[1], { accepted = false, why = 'task "train" has no resume, so a pause would lose its work' })
+    t.equal(world.replies[1],
+      { accepted = false, why = 'task "train" has no resume, so a pause would lose its work' })
   end,
 
   ["a request to stop is answered with what is released"] = function(t)

@@ -1,6 +1,6 @@
 -- A deterministic stand-in for the whole native table, in plain Lua: tasks on a virtual clock, a
--- journal that survives a crash at any point and is replayed by the order rule of docs/design/steps.md,
--- and a provider whose offers, instances and commands a test scripts.
+-- journal that survives a crash at any point and is replayed by the order rule of
+-- docs/design/steps.md, and a provider whose offers, instances and commands a test scripts.
 --
 -- A world outlives processes; `world:boot(fn)` is one process. With options.crash_at = n it dies at
 -- the n-th crash point (both sides of each commit, and after each effect).
@@ -11,21 +11,28 @@ local CRASH <const> = setmetatable({}, { __tostring = function() return "the pro
 local EXIT <const> = {}
 local stock <const> = { coroutine = coroutine, pcall = pcall, error = error }
 
--- Worlds ------------------------------------------------------------------------------------------------
+-- Worlds
+-- ------------------------------------------------------------------------------------------------
 
 local World <const> = {}
 World.__index = World
 
---- options.program(command, context) scripts commands: it gives { seconds, code, metrics, writes, oom }.
---- options.offers: what the provider has; options.capacity: how many instances at once.
+--- options.program(command, context) scripts commands: it gives { seconds, code, metrics, writes,
+--- oom }. options.offers: what the provider has; options.capacity: how many instances at once.
 function M.world(options)
   options = options or {}
   return setmetatable({
-    time = 1767225600.0, order = 0, agenda = {}, runs = {}, run_order = {}, instances = {}, by_tag = {},
-    offers = options.offers or { { id = "small", price = 0.1, cpus = 2, memory = 4 << 30, disk = 10 << 30 } },
-    capacity = options.capacity, program = options.program or function() return { seconds = 10, code = 0 } end,
-    refuse = options.refuse or {}, folders = {}, commands = {}, effects = {}, out = {}, env = {}, violations = {},
-    delays = options.delays or {}, detached = {}, terminal = nil, seconds_to_create = 5, outside = {},
+    time = 1767225600.0, order = 0, agenda = {}, runs = {}, run_order = {}, instances = {},
+      by_tag = {},
+    offers = options.offers or { { id = "small", price = 0.1, cpus = 2, memory = 4 << 30,
+      disk = 10 << 30 } },
+    capacity = options.capacity, program = options.program or function()
+      return { seconds = 10, code = 0 }
+    end,
+    refuse = options.refuse or {}, folders = {}, commands = {}, effects = {}, out = {}, env = {},
+      violations = {},
+    delays = options.delays or {}, detached = {}, terminal = nil, seconds_to_create = 5,
+      outside = {},
     on_sync = options.on_sync,
   }, World)
 end
@@ -42,7 +49,8 @@ local function next_entry(world)
   local best
   for index, entry in ipairs(world.agenda) do
     local other <const> = best and world.agenda[best]
-    if not other or entry.time < other.time or (entry.time == other.time and entry.order < other.order) then
+    if not other or entry.time < other.time or (entry.time == other.time
+      and entry.order < other.order) then
       best = index
     end
   end
@@ -74,16 +82,19 @@ function World:take_away(name, reason)
   end
 end
 
--- A process ----------------------------------------------------------------------------------------------
+-- A process
+-- ----------------------------------------------------------------------------------------------
 
 local Boot <const> = {}
 Boot.__index = Boot
 
 local function failure(boot, kind, message, fields)
-  return setmetatable({ kind = kind, message = message, fields = fields or {} }, boot.native.failure_meta)
+  return setmetatable({ kind = kind, message = message, fields = fields or {} },
+    boot.native.failure_meta)
 end
 
---- Ends the process where it stands. A task is left hanging, so that none of its handlers runs any more.
+--- Ends the process where it stands. A task is left hanging, so that none of its handlers runs any
+--- more.
 local function die(boot, how)
   boot.dead = how
   if stock.coroutine.isyieldable() then stock.coroutine.yield() end
@@ -149,13 +160,15 @@ local function spawn(boot, parent, name, fn, options)
   options = options or {}
   local path <const> = parent and parent.path .. "." .. name or name
   local task <const> = {
-    name = name, path = path, parent = parent, children = {}, watchers = {}, shields = {}, ordinals = {},
+    name = name, path = path, parent = parent, children = {}, watchers = {}, shields = {},
+      ordinals = {},
     labels = {}, outside = options.outside or (parent and parent.outside) or false,
   }
   if parent then
     for _, child in ipairs(parent.children) do
       if child.name == name then
-        stock.error(failure(boot, "invalid", ("task %s has a child %s already"):format(parent.path, name)), 0)
+        stock.error(failure(boot, "invalid", ("task %s has a child %s already"):format(parent.path,
+          name)), 0)
       end
     end
     table.insert(parent.children, task)
@@ -165,7 +178,8 @@ local function spawn(boot, parent, name, fn, options)
   task.thread = stock.coroutine.create(function(...)
     return stock.pcall(fn, ...)
   end)
-  table.insert(boot.queue, { task = task, values = table.pack(table.unpack(options.args or {})), start = true })
+  table.insert(boot.queue, { task = task, values = table.pack(table.unpack(options.args or {})),
+    start = true })
   return task
 end
 
@@ -173,7 +187,8 @@ local function resume(boot, entry)
   local task <const> = entry.task
   if task.ended then return end
   boot.running = task
-  local results <const> = table.pack(stock.coroutine.resume(task.thread, table.unpack(entry.values, 1, entry.values.n)))
+  local results <const> = table.pack(stock.coroutine.resume(task.thread,
+    table.unpack(entry.values, 1, entry.values.n)))
   boot.running = nil
   if boot.dead then stock.error(boot.dead, 0) end
   if not results[1] then stock.error(results[2], 0) end -- a fault of the fake: pcall is inside
@@ -191,7 +206,8 @@ local function run_ready(boot)
   while #boot.queue > 0 do resume(boot, table.remove(boot.queue, 1)) end
 end
 
--- Steps ----------------------------------------------------------------------------------------------------
+-- Steps
+-- ----------------------------------------------------------------------------------------------------
 
 local function deliver(boot, step)
   local pending <const> = boot.pending[step.key]
@@ -199,13 +215,15 @@ local function deliver(boot, step)
   boot.delivered = step.seq
   boot.now = step.done_at
   if step.state == "ok" then ready(boot, pending, "ok", step.result)
-  else ready(boot, pending, "raise", failure(boot, step.result.kind, step.result.message, step.result.fields)) end
+  else ready(boot, pending, "raise", failure(boot, step.result.kind, step.result.message,
+    step.result.fields)) end
 end
 
 local function commit(boot, step, state, result)
   crash_point(boot, "before result of " .. step.key)
   boot.journal.last = boot.journal.last + 1
-  step.state, step.result, step.seq, step.done_at = state, result, boot.journal.last, boot.world.time
+  step.state, step.result, step.seq, step.done_at = state, result, boot.journal.last,
+    boot.world.time
   crash_point(boot, "after result of " .. step.key)
   table.insert(boot.inbox, step)
 end
@@ -243,7 +261,9 @@ local function step_call(boot, verb, class, args, effect, label)
   if cancelled_now(task) then stock.error(task.cancelled, 0) end
   if boot.forbidden then stock.error(failure(boot, "invalid", boot.forbidden), 0) end
   if label then
-    if task.labels[label] then stock.error(failure(boot, "invalid", "label used twice: " .. label), 0) end
+    if task.labels[label] then
+      stock.error(failure(boot, "invalid", "label used twice: " .. label), 0)
+    end
     task.labels[label] = true
   else
     task.ordinals[verb] = (task.ordinals[verb] or -1) + 1
@@ -300,7 +320,8 @@ local function advance(boot)
       step.resumed = true
     else
       crash_point(boot, "before intent of " .. key)
-      step = { key = key, verb = asked.verb, class = asked.class, args = asked.args, hash = asked.hash,
+      step = { key = key, verb = asked.verb, class = asked.class, args = asked.args,
+        hash = asked.hash,
         state = "intent", attempt = 1, intent_at = boot.world.time }
       boot.journal.steps[key] = step
       crash_point(boot, "after intent of " .. key)
@@ -315,7 +336,8 @@ local function advance(boot)
   return true
 end
 
--- The parts of the native table ----------------------------------------------------------------------------
+-- The parts of the native table
+-- ----------------------------------------------------------------------------
 
 local function task_part(boot)
   local task <const> = {}
@@ -382,7 +404,9 @@ local function task_part(boot)
     function event:set(value)
       if self.done then return end
       self.done, self.value = true, value
-      for _, waiter in ipairs(self.waiters) do if not waiter.over then ready(boot, waiter.task, "ok", value) end end
+      for _, waiter in ipairs(self.waiters) do
+        if not waiter.over then ready(boot, waiter.task, "ok", value) end
+      end
     end
     function event:wait()
       local waiter <const> = { task = current(boot) }
@@ -408,8 +432,12 @@ end
 
 local function instance_of(boot, tag)
   local instance <const> = boot.world.by_tag[tag]
-  if not instance then return nil, failure(boot, "not_found", "no instance has the tag " .. tostring(tag)) end
-  if not instance.alive then return nil, failure(boot, instance.reason or "lost", "instance " .. tag .. " is gone") end
+  if not instance then
+    return nil, failure(boot, "not_found", "no instance has the tag " .. tostring(tag))
+  end
+  if not instance.alive then
+    return nil, failure(boot, instance.reason or "lost", "instance " .. tag .. " is gone")
+  end
   return instance
 end
 
@@ -424,7 +452,8 @@ local function provider_part(boot)
           local found <const> = {}
           for _, offer in ipairs(world.offers) do
             if not query.max_price or offer.price <= query.max_price then
-              table.insert(found, { id = offer.id, provider = name, region = "here", type = offer.id,
+              table.insert(found, { id = offer.id, provider = name, region = "here",
+                type = offer.id,
                 cpus = offer.cpus, memory = offer.memory, disk = offer.disk, price = offer.price,
                 spot = offer.spot or false, reliability = offer.reliability, raw = {} })
             end
@@ -452,11 +481,14 @@ local function create_instance(boot, step, fields)
     return false, failure(boot, "no_capacity", "offer " .. fields.offer.id .. " is gone")
   end
   if world.capacity and world:alive() >= world.capacity then
-    return false, failure(boot, "no_capacity", ("all %d instances are taken"):format(world.capacity))
+    return false, failure(boot, "no_capacity",
+      ("all %d instances are taken"):format(world.capacity))
   end
   if world.by_tag[tag] then world:violation("instance made twice: " .. tag) end
-  local instance <const> = { tag = tag, name = fields.name, provider = fields.provider, price = fields.offer.price,
-    provider_id = "id-" .. #world.instances + 1, host = "here", alive = true, created = world.time, folders = {},
+  local instance <const> = { tag = tag, name = fields.name, provider = fields.provider,
+    price = fields.offer.price,
+    provider_id = "id-" .. #world.instances + 1, host = "here", alive = true, created = world.time,
+      folders = {},
     run = boot.owned, step = step.key, state = "live" }
   table.insert(world.instances, instance)
   world.by_tag[tag] = instance
@@ -470,17 +502,20 @@ local function start_command(boot, instance, fields)
     if command.key == fields.key and command.tag == instance.tag then return true end
   end
   local text <const> = fields.command.shell or table.concat(fields.command.list, " ")
-  local script <const> = world.program(text, { env = fields.env, attempt = fields.attempt, task = fields.task,
+  local script <const> = world.program(text, { env = fields.env, attempt = fields.attempt,
+    task = fields.task,
     instance = instance, dir = fields.dir, world = world })
   local command <const> = { key = fields.key, tag = instance.tag, text = text, task = fields.task,
-    attempt = fields.attempt, env = fields.env, dir = fields.dir, started = world.time, script = script,
+    attempt = fields.attempt, env = fields.env, dir = fields.dir, started = world.time,
+      script = script,
     ends_at = world.time + (script.seconds or 1) }
   table.insert(world.commands, command)
   for _, write in ipairs(script.writes or {}) do
     world:at(world.time + write.at, function()
       if instance.alive and not command.ended and not command.signalled then
         instance.folders[write.path] = instance.folders[write.path] or {}
-        instance.folders[write.path][write.name] = { step = write.step, mtime = world.time, bytes = 100 }
+        instance.folders[write.path][write.name] = { step = write.step, mtime = world.time,
+          bytes = 100 }
       end
     end)
   end
@@ -507,10 +542,13 @@ local function watch_command(boot, command, answer)
   end
   if world.time >= command.ends_at then
     command.ended = world.time
-    return answer(true, { code = script.code or 0, signal = script.signal or 0, seconds = script.seconds or 1,
+    return answer(true, { code = script.code or 0, signal = script.signal or 0,
+      seconds = script.seconds or 1,
       oom = script.oom or false, metrics = script.metrics or {} })
   end
-  after(boot, math.min(1, command.ends_at - world.time), function() watch_command(boot, command, answer) end)
+  after(boot, math.min(1, command.ends_at - world.time), function()
+    watch_command(boot, command, answer)
+  end)
 end
 
 local function instance_part(boot)
@@ -522,7 +560,8 @@ local function instance_part(boot)
         local ok <const>, made <const> = create_instance(boot, step, fields)
         crash_point(boot, "after the effect of " .. step.key)
         if not ok then return answer(false, made) end
-        answer(true, { tag = made.tag, name = made.name, provider = made.provider, price = made.price,
+        answer(true, { tag = made.tag, name = made.name, provider = made.provider,
+          price = made.price,
           provider_id = made.provider_id, host = made.host })
       end)
     end, fields.label)
@@ -544,7 +583,8 @@ local function instance_part(boot)
     if world.never_ready and world.never_ready[instance.name] then
       return answer(false, failure(boot, "timeout", "no agent answered"))
     end
-    answer(true, { home = "/home", cpus = 2, memory = 1, disk = 1, gpus = {}, os = "linux", arch = "x86_64", agent = "1" })
+    answer(true, { home = "/home", cpus = 2, memory = 1, disk = 1, gpus = {}, os = "linux",
+      arch = "x86_64", agent = "1" })
   end)
   part.destroy = on("instance.destroy", "idempotent", 3, function(step, answer, tag)
     local instance <const> = world.by_tag[tag]
@@ -612,7 +652,8 @@ local function copy_folders(boot, fields)
   local files, found = 0, false
   for path, entries in pairs(from) do
     local rest
-    if path == fields.from.path then rest = "" elseif path:sub(1, #fields.from.path + 1) == fields.from.path .. "/" then
+    if path == fields.from.path then rest = "" elseif path:sub(1,
+      #fields.from.path + 1) == fields.from.path .. "/" then
       rest = path:sub(#fields.from.path + 1)
     end
     if rest then
@@ -648,7 +689,8 @@ local function transfer_part(boot)
           end
           table.insert(world.effects, ("sync %s %d"):format(fields.name, files))
           crash_point(boot, "after the effect of " .. step.key)
-          answer(true, { files = files, bytes = files * 100, deleted = 0, unchanged = 0, skipped = {}, seconds = 2 })
+          answer(true, { files = files, bytes = files * 100, deleted = 0, unchanged = 0,
+            skipped = {}, seconds = 2 })
         end)
       end)
     end,
@@ -657,10 +699,13 @@ local function transfer_part(boot)
         after(boot, 1, function()
           local list <const> = {}
           for name, entry in pairs(folders_of(boot, place)[place.path] or {}) do
-            table.insert(list, { name = name, path = place.path .. "/" .. name, step = entry.step, bytes = entry.bytes,
+            table.insert(list, { name = name, path = place.path .. "/" .. name, step = entry.step,
+              bytes = entry.bytes,
               mtime = entry.mtime })
           end
-          table.sort(list, function(a, b) return a.mtime < b.mtime or (a.mtime == b.mtime and a.name < b.name) end)
+          table.sort(list, function(a, b)
+            return a.mtime < b.mtime or (a.mtime == b.mtime and a.name < b.name)
+          end)
           answer(true, list)
         end)
       end)
@@ -669,12 +714,15 @@ local function transfer_part(boot)
 end
 
 local function run_row(boot, run)
-  local row <const> = { id = run.id, name = run.name, state = run.state, created = run.created, finished = run.finished,
-    params = run.params, env = run.env, budget = run.budget, seed = run.seed, owner = run.owner, cost = 0.0,
+  local row <const> = { id = run.id, name = run.name, state = run.state, created = run.created,
+    finished = run.finished,
+    params = run.params, env = run.env, budget = run.budget, seed = run.seed, owner = run.owner,
+      cost = 0.0,
     failure = run.failure }
   for _, instance in ipairs(boot.world.instances) do
     if instance.run == run.id then
-      row.cost = row.cost + ((instance.ended or boot.world.time) - instance.created) / 3600 * instance.price
+      row.cost = row.cost + ((instance.ended
+        or boot.world.time) - instance.created) / 3600 * instance.price
     end
   end
   return row
@@ -686,8 +734,10 @@ local function run_part(boot)
   local function mine() return world.runs[boot.owned] end
   function part.create(fields)
     local id <const> = ("run%03d"):format(#world.run_order + 1)
-    world.runs[id] = { id = id, name = fields.name, params = fields.params, env = fields.env, sources = fields.sources,
-      budget = fields.budget, seed = fields.seed or 1, state = "running", created = world.time, events = {}, keys = {},
+    world.runs[id] = { id = id, name = fields.name, params = fields.params, env = fields.env,
+      sources = fields.sources,
+      budget = fields.budget, seed = fields.seed or 1, state = "running", created = world.time,
+        events = {}, keys = {},
       shown = {}, metrics = {}, journal = { steps = {}, last = 0 } }
     table.insert(world.run_order, id)
     return id
@@ -695,7 +745,8 @@ local function run_part(boot)
   function part.own(id)
     local run <const> = world.runs[id]
     if run.owner and run.owner.boot ~= boot then
-      stock.error(failure(boot, "conflict", "run " .. id .. " is owned by pid 4711", { pid = 4711, host = "here" }), 0)
+      stock.error(failure(boot, "conflict", "run " .. id .. " is owned by pid 4711",
+        { pid = 4711, host = "here" }), 0)
     end
     run.owner = { host = "here", pid = 1, since = world.time, boot = boot }
     run.shown = {}
@@ -712,11 +763,14 @@ local function run_part(boot)
     end
     if run.keys[key] then
       local known <const> = run.keys[key]
-      if known.kind ~= kind then world:violation(("event %s was %s, now %s"):format(key, known.kind, kind)) end
+      if known.kind ~= kind then
+        world:violation(("event %s was %s, now %s"):format(key, known.kind, kind))
+      end
       return { id = known.id, at = known.at, kind = kind, data = known.data, fresh = false }
     end
     crash_point(boot, "before event " .. key)
-    local event <const> = { id = #run.events + 1, at = world.time, kind = kind, data = data, key = key }
+    local event <const> = { id = #run.events + 1, at = world.time, kind = kind, data = data,
+      key = key }
     boot.native.json.encode(data) -- what cannot be stored is a fault
     table.insert(run.events, event)
     run.keys[key] = event
@@ -725,7 +779,9 @@ local function run_part(boot)
   function part.show(key, value) mine().shown[key] = value end
   function part.set_state(state, why)
     mine().state, mine().failure = state, why
-    if state == "done" or state == "failed" or state == "stopped" then mine().finished = world.time end
+    if state == "done" or state == "failed" or state == "stopped" then
+      mine().finished = world.time
+    end
   end
   function part.disown()
     if boot.owned then mine().owner = nil end
@@ -747,14 +803,17 @@ local function store_part(boot)
   local part <const> = {}
   local function run_of(id)
     local run <const> = world.runs[id]
-    if not run then stock.error(failure(boot, "not_found", ("there is no run %q"):format(tostring(id))), 0) end
+    if not run then
+      stock.error(failure(boot, "not_found", ("there is no run %q"):format(tostring(id))), 0)
+    end
     return run
   end
   function part.runs(filter)
     local rows <const> = {}
     for index = #world.run_order, 1, -1 do
       local run <const> = world.runs[world.run_order[index]]
-      if not (filter and (filter.name and filter.name ~= run.name or filter.state and filter.state ~= run.state)) then
+      if not (filter and (filter.name and filter.name ~= run.name or filter.state
+        and filter.state ~= run.state)) then
         table.insert(rows, run_row(boot, run))
       end
     end
@@ -762,7 +821,9 @@ local function store_part(boot)
   end
   function part.find(reference)
     if reference == nil then
-      if #world.run_order == 0 then stock.error(failure(boot, "not_found", "there is no run yet"), 0) end
+      if #world.run_order == 0 then
+        stock.error(failure(boot, "not_found", "there is no run yet"), 0)
+      end
       return run_row(boot, world.runs[world.run_order[#world.run_order]])
     end
     return run_row(boot, run_of(reference))
@@ -771,7 +832,8 @@ local function store_part(boot)
   function part.steps(id, filter)
     local list <const> = {}
     for _, step in pairs(run_of(id).journal.steps) do
-      if not (filter and (filter.state and filter.state ~= step.state or filter.verb and filter.verb ~= step.verb)) then
+      if not (filter and (filter.state and filter.state ~= step.state or filter.verb
+        and filter.verb ~= step.verb)) then
         table.insert(list, step)
       end
     end
@@ -781,7 +843,9 @@ local function store_part(boot)
   function part.events(id, after_id, most)
     local list <const> = {}
     for _, event in ipairs(run_of(id).events) do
-      if event.id > (after_id or 0) and (not most or #list < most) then table.insert(list, event) end
+      if event.id > (after_id or 0) and (not most or #list < most) then
+        table.insert(list, event)
+      end
     end
     return list
   end
@@ -789,10 +853,13 @@ local function store_part(boot)
     filter = filter or {}
     local list <const> = {}
     for _, each in ipairs(world.instances) do
-      if not (filter.run and each.run ~= filter.run) and not (filter.alive ~= nil and each.alive ~= filter.alive) then
-        table.insert(list, { tag = each.tag, name = each.name, run = each.run, step = each.step, provider = each.provider,
+      if not (filter.run and each.run ~= filter.run) and not (filter.alive ~= nil
+        and each.alive ~= filter.alive) then
+        table.insert(list, { tag = each.tag, name = each.name, run = each.run, step = each.step,
+          provider = each.provider,
           provider_id = each.provider_id, state = each.state, price = each.price, host = each.host,
-          created = each.created, ended = each.ended, cost = ((each.ended or world.time) - each.created) / 3600 * each.price,
+          created = each.created, ended = each.ended,
+            cost = ((each.ended or world.time) - each.created) / 3600 * each.price,
           handle = {} })
       end
     end
@@ -803,8 +870,10 @@ local function store_part(boot)
     local list <const> = {}
     for _, each in ipairs(world.commands) do
       if each.key:sub(1, #id + 1) == id .. "." then
-        table.insert(list, { key = each.key, task = each.task, attempt = each.attempt, tag = each.tag,
-          state = each.ended and "exited" or "running", code = each.script.code, log = each.log or "/nowhere",
+        table.insert(list, { key = each.key, task = each.task, attempt = each.attempt,
+          tag = each.tag,
+          state = each.ended and "exited" or "running", code = each.script.code, log = each.log
+            or "/nowhere",
           log_bytes = each.log_bytes or 0, started = each.started, ended = each.ended })
       end
     end
@@ -877,10 +946,12 @@ function Boot:request(id, verb, args)
   local waiting <const> = self.requests
   self.requests = nil
   if not waiting then stock.error("nobody waits for requests") end
-  ready(self, waiting, "ok", { id = id, verb = verb, args = args or {}, by = { host = "here", pid = 2, user = "me" } })
+  ready(self, waiting, "ok", { id = id, verb = verb, args = args or {},
+    by = { host = "here", pid = 2, user = "me" } })
 end
 
-local stdlib_floors <const> = { core = true, wait = true, talk = true, policy = true, flow = true, dsl = true, command = true }
+local stdlib_floors <const> = { core = true, wait = true, talk = true, policy = true, flow = true,
+  dsl = true, command = true }
 
 --- Modules of the stdlib are loaded anew for each process, as a real one would.
 local function with_modules(native, fn)
@@ -892,19 +963,22 @@ local function with_modules(native, fn)
   package.loaded.native = native
   local results <const> = table.pack(stock.pcall(fn))
   for name in pairs(package.loaded) do
-    if name == "native" or stdlib_floors[name:match("^(%w+)%.") or ""] then package.loaded[name] = nil end
+    if name == "native" or stdlib_floors[name:match("^(%w+)%.") or ""] then
+      package.loaded[name] = nil
+    end
   end
   for name, module in pairs(kept) do package.loaded[name] = module end
   if not results[1] then stock.error(results[2], 0) end
   return table.unpack(results, 2, results.n)
 end
 
---- One process: runs fn(native) as its main task until it ends, the process crashes or exits, or nothing can go on.
---- Gives { ok, value, crashed, code, stuck, points }.
+--- One process: runs fn(native) as its main task until it ends, the process crashes or exits, or
+--- nothing can go on. Gives { ok, value, crashed, code, stuck, points }.
 function World:boot(fn, options)
   options = options or {}
   local boot <const> = setmetatable({
-    world = self, queue = {}, pending = {}, fresh = {}, live = {}, effects = {}, args = {}, inbox = {}, random = {},
+    world = self, queue = {}, pending = {}, fresh = {}, live = {}, effects = {}, args = {},
+      inbox = {}, random = {},
     points = 0, crash_at = options.crash_at, delivered = 0, now = self.time,
   }, Boot)
   local native <const> = { version = "0.1.0", failure_meta = {} }
@@ -912,7 +986,8 @@ function World:boot(fn, options)
   system_parts(boot)
   require("fake_basic").fill(native)
   sys_over(boot)
-  native.task, native.provider, native.instance = task_part(boot), provider_part(boot), instance_part(boot)
+  native.task, native.provider, native.instance = task_part(boot), provider_part(boot),
+    instance_part(boot)
   native.transfer, native.run, native.store = transfer_part(boot), run_part(boot), store_part(boot)
   local result <const> = {}
   local ok <const>, raised <const> = stock.pcall(with_modules, native, function()
@@ -932,7 +1007,8 @@ function World:boot(fn, options)
   for _, run in pairs(self.runs) do
     if run.owner and run.owner.boot == boot then run.owner = nil end
   end
-  result.points, result.crashed, result.code, result.diverged = boot.points, boot.crashed, boot.code, boot.diverged
+  result.points, result.crashed, result.code, result.diverged = boot.points, boot.crashed,
+    boot.code, boot.diverged
   if not ok and raised ~= CRASH and raised ~= EXIT then stock.error(raised, 0) end
   return result
 end

@@ -1,5 +1,5 @@
--- A process that dies at any point, and another that goes on: nothing is done twice, nothing is left
--- alive, and the run ends as it would have.
+-- A process that dies at any point, and another that goes on: nothing is done twice, nothing is
+-- left alive, and the run ends as it would have.
 
 local support <const> = require "flow_support"
 
@@ -14,7 +14,8 @@ local scenarios <const> = {}
 scenarios["retries, checkpoints and a repeated sync"] = {
   world = function()
     return support.world { program = function(text, context)
-      return { seconds = 12, code = context.attempt < 3 and text:find("train") and 1 or 0, writes = {
+      return { seconds = 12, code = context.attempt < 3 and text:find("train") and 1 or 0,
+        writes = {
         { at = 2, path = "/work/ckpt", name = "e" .. context.attempt, step = context.attempt } } }
     end }
   end,
@@ -24,7 +25,8 @@ scenarios["retries, checkpoints and a repeated sync"] = {
         support.sync("checkpoints", { from = "gpu:/work/ckpt", to = "ckpt", every = 5 }) },
       tasks = { support.task("train", { setup = "pip", run = "train", timeout = 100,
         resume = { from = "checkpoints", run = "train --resume {checkpoint}" },
-        retry = { kind = "retry", max = 5, on = { "crashed", "lost" }, wait = { 3, up_to = 30 } } }),
+        retry = { kind = "retry", max = 5, on = { "crashed", "lost" },
+          wait = { 3, up_to = 30 } } }),
         support.task("after", { run = "after", after = { "train" } }) },
       handlers = { { event = "crashed", call = function() end } },
     }
@@ -34,17 +36,20 @@ scenarios["retries, checkpoints and a repeated sync"] = {
     t.equal(#world.instances, 1)
     local texts <const> = {}
     for index, command in ipairs(world.commands) do texts[index] = command.text end
-    t.equal(table.concat(texts, "|"), "pip|train|train --resume ckpt/e1|train --resume ckpt/e2|after")
+    t.equal(table.concat(texts, "|"),
+      "pip|train|train --resume ckpt/e1|train --resume ckpt/e2|after")
   end,
 }
 
 scenarios["two tasks at once on two instances, one refused offer"] = {
   world = function()
-    return support.world { refuse = { cheap = 1 }, offers = { { id = "cheap", price = 0.1 }, { id = "dear", price = 0.2 } } }
+    return support.world { refuse = { cheap = 1 }, offers = { { id = "cheap", price = 0.1 },
+      { id = "dear", price = 0.2 } } }
   end,
   program = training(function()
     return { instances = { support.instance "gpu", support.instance "cpu" },
-      tasks = { support.task("one", { run = "one" }), support.task("two", { run = "two", on = "cpu" }),
+      tasks = { support.task("one", { run = "one" }),
+        support.task("two", { run = "two", on = "cpu" }),
         support.task("three", { run = "three", after = { "one", "two" } }) } }
   end),
   expect = function(t, world)
@@ -55,9 +60,12 @@ scenarios["two tasks at once on two instances, one refused offer"] = {
 }
 
 scenarios["a task that fails, with one that is skipped"] = {
-  world = function() return support.world { program = function(text) return { code = text == "a" and 1 or 0, seconds = 3 } end } end,
+  world = function() return support.world { program = function(text)
+    return { code = text == "a" and 1 or 0, seconds = 3 } end }
+  end,
   program = training(function()
-    return { tasks = { support.task("a", { run = "a" }), support.task("b", { run = "b", after = { "a" } }) } }
+    return { tasks = { support.task("a", { run = "a" }),
+      support.task("b", { run = "b", after = { "a" } }) } }
   end),
   expect = function(t, world)
     t.equal(world.runs.run001.state, "failed")
@@ -66,7 +74,9 @@ scenarios["a task that fails, with one that is skipped"] = {
 }
 
 scenarios["a pipeline with parallel points"] = {
-  world = function() return support.world { capacity = 2, program = function() return { seconds = 4, metrics = {} } end } end,
+  world = function() return support.world { capacity = 2, program = function()
+    return { seconds = 4, metrics = {} } end }
+  end,
   program = function()
     local program <const> = support.program {}
     program.pipelines = { { name = "grid", body = function()
@@ -89,9 +99,12 @@ scenarios["a pipeline with parallel points"] = {
 
 scenarios["the budget ends a run"] = {
   world = function()
-    return support.world { program = function() return { seconds = 100000 } end, offers = { { id = "dear", price = 36.0 } } }
+    return support.world { program = function() return { seconds = 100000 } end,
+      offers = { { id = "dear", price = 36.0 } } }
   end,
-  program = training(function() return { budget = 2.0, tasks = { support.task("train", { run = "x" }) } } end),
+  program = training(function()
+    return { budget = 2.0, tasks = { support.task("train", { run = "x" }) } }
+  end),
   expect = function(t, world)
     t.equal(world.runs.run001.state, "failed")
     t.equal(world.runs.run001.failure.kind, "budget")
@@ -109,7 +122,9 @@ end
 
 local function event_keys(world)
   local out <const> = {}
-  for index, event in ipairs(world.runs.run001.events) do out[index] = event.key .. " " .. event.kind end
+  for index, event in ipairs(world.runs.run001.events) do
+    out[index] = event.key .. " " .. event.kind
+  end
   table.sort(out)
   return table.concat(out, "\n")
 end
@@ -126,7 +141,8 @@ for name, scenario in pairs(scenarios) do
       local world <const> = scenario.world()
       local first <const> = support.execute(world, scenario.program, { crash_at = at })
       t.is_true(first.crashed, "did not crash at " .. at)
-      check(t, scenario, world, support.execute(world, scenario.program), ("crash %d (%s)"):format(at, first.crashed))
+      check(t, scenario, world, support.execute(world, scenario.program),
+        ("crash %d (%s)"):format(at, first.crashed))
     end
   end
 

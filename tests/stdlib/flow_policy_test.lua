@@ -5,7 +5,8 @@ local support <const> = require "flow_support"
 local function failing_with(policy)
   local world <const> = support.world { program = function() return { code = 75, seconds = 1 } end }
   local result <const> = support.execute(world, function(native)
-    return support.program { tasks = { support.task("train", { run = "x", retry = policy(native) }) } }
+    return support.program {
+      tasks = { support.task("train", { run = "x", retry = policy(native) }) } }
   end)
   return result.value, world
 end
@@ -30,7 +31,8 @@ return {
   ["a policy that returns something else is told what is expected"] = function(t)
     local why <const> = failing_with(function() return function() return "again" end end)
     t.equal(why.kind, "invalid")
-    t.contains(tostring(why), 'the policy returned "again"; expected again(), wait "30s", fail_over()')
+    t.contains(tostring(why),
+      'the policy returned "again"; expected again(), wait "30s", fail_over()')
   end,
 
   ["a policy that logs is told that it may only decide"] = function(t)
@@ -41,10 +43,13 @@ return {
   end,
 
   ["a policy that pauses stops paying and goes on when it is resumed"] = function(t)
-    local world <const> = support.world { program = function(text) return { seconds = 5, code = text == "x 1" and 1 or 0 } end }
+    local world <const> = support.world { program = function(text) return { seconds = 5,
+      code = text == "x 1" and 1 or 0 } end }
     local function make()
       local verdict <const> = require "policy.verdict"
-      return support.program { tasks = { support.task("train", { run = "x {attempt}", retry = function() return verdict.pause() end }),
+      return support.program {
+        tasks = { support.task("train", { run = "x {attempt}", retry = function()
+          return verdict.pause() end }),
         support.task("other", { run = "y" }) } }
     end
     local first <const> = support.execute(world, make)

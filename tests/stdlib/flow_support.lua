@@ -41,12 +41,13 @@ function M.program(fields)
   return fields
 end
 
---- One process that executes the program made by `make`; goes on with the world's run when there is one.
---- Gives the boot's result; result.failure is what ended the run.
+--- One process that executes the program made by `make`; goes on with the world's run when there is
+--- one. Gives the boot's result; result.failure is what ended the run.
 function M.execute(world, make, options)
   return world:boot(function(native)
     local flow <const>, failure <const> = require "flow.run", require "core.failure"
-    local id <const> = world.run_order[1] or native.run.create { name = "p", params = {}, env = {}, sources = {} }
+    local id <const> = world.run_order[1] or native.run.create { name = "p", params = {}, env = {},
+      sources = {} }
     local owned <const> = native.run.own(id)
     if options and options.resume then require("flow.pause").resume_all(native.store.events(id)) end
     local program <const> = make(native)
@@ -54,7 +55,9 @@ function M.execute(world, make, options)
       return flow.execute(program, {
         run = id, row = owned.row, events = native.store.events(id),
         started = options and options.started,
-        paused = function() native.run.set_state("paused") native.run.disown() native.sys.exit(0) end,
+        paused = function()
+          native.run.set_state("paused") native.run.disown() native.sys.exit(0)
+        end,
       })
     end)
     local ok <const>, why <const> = native.task.try(main)

@@ -26,13 +26,15 @@ return {
     ends_well(t, world, result)
     t.equal(result.value, nil)
     t.equal(texts(world), { "python train.py" })
-    t.equal(support.kinds(world), "run_started task_started instance_rented instance_ready attempt_started "
+    t.equal(support.kinds(world),
+      "run_started task_started instance_rented instance_ready attempt_started "
       .. "task_done instance_released run_done")
     t.equal(world.runs.run001.state, "done")
   end,
 
   ["a command that fails without a policy fails the task and the run"] = function(t)
-    local world <const> = support.world { program = function() return { seconds = 4, code = 3 } end }
+    local world <const> = support.world { program = function() return { seconds = 4,
+      code = 3 } end }
     local result <const> = support.execute(world, one_task { run = "false" })
     ends_well(t, world, result)
     t.equal(result.value.kind, "crashed")
@@ -61,7 +63,8 @@ return {
   ["a preempted task goes on elsewhere from its newest checkpoint"] = function(t)
     local world <const> = support.world { program = function(text)
       return { seconds = 60, writes = {
-        { at = 5, path = "/work/ckpt", name = "e1", step = 1 }, { at = 15, path = "/work/ckpt", name = "e2", step = 2 },
+        { at = 5, path = "/work/ckpt", name = "e1", step = 1 }, { at = 15, path = "/work/ckpt",
+          name = "e2", step = 2 },
       } }
     end }
     world:after(45, function() world:take_away("gpu", "preempted") end)
@@ -69,7 +72,8 @@ return {
       return support.program {
         syncs = { support.sync("code", { from = ".", to = "gpu:/work" }),
           support.sync("checkpoints", { from = "gpu:/work/ckpt", to = "ckpt", every = 5 }) },
-        tasks = { support.task("train", { run = "train", resume = { from = "checkpoints", run = "train --resume {checkpoint}" },
+        tasks = { support.task("train",
+          { run = "train", resume = { from = "checkpoints", run = "train --resume {checkpoint}" },
           failover = { kind = "failover", on = { "preempted" } } }) },
       }
     end)
@@ -82,12 +86,15 @@ return {
   end,
 
   ["checkpoints of an earlier run are left alone"] = function(t)
-    local world <const> = support.world { program = function(_, context) return { seconds = 5, code = context.attempt == 1 and 1 or 0 } end }
+    local world <const> = support.world { program = function(_, context) return { seconds = 5,
+      code = context.attempt == 1 and 1 or 0 } end }
     world.folders["/p/ckpt"] = { old = { step = 9, mtime = 1, bytes = 100 } }
     local result <const> = support.execute(world, function()
       return support.program {
-        syncs = { support.sync("checkpoints", { from = "gpu:/work/ckpt", to = "ckpt", every = 50 }) },
-        tasks = { support.task("train", { run = "train", resume = { from = "checkpoints", run = "train --resume {checkpoint}" },
+        syncs = { support.sync("checkpoints", { from = "gpu:/work/ckpt", to = "ckpt",
+          every = 50 }) },
+        tasks = { support.task("train",
+          { run = "train", resume = { from = "checkpoints", run = "train --resume {checkpoint}" },
           retry = { kind = "retry", max = 1, on = { "crashed" } } }) },
       }
     end)
@@ -96,11 +103,13 @@ return {
   end,
 
   ["tasks run after those they name, and are skipped when one failed"] = function(t)
-    local world <const> = support.world { program = function(text) return { seconds = 5, code = text == "b" and 1 or 0 } end }
+    local world <const> = support.world { program = function(text) return { seconds = 5,
+      code = text == "b" and 1 or 0 } end }
     local result <const> = support.execute(world, function()
       return support.program { tasks = {
         support.task("c", { run = "c", after = { "a", "b" } }), support.task("a", { run = "a" }),
-        support.task("b", { run = "b", after = { "a" } }), support.task("d", { run = "d", after = { "a" } }) } }
+        support.task("b", { run = "b", after = { "a" } }),
+          support.task("d", { run = "d", after = { "a" } }) } }
     end)
     ends_well(t, world, result)
     t.equal(result.value.kind, "crashed")
@@ -110,7 +119,8 @@ return {
   end,
 
   ["setup runs once for each instance and its failure has a kind of its own"] = function(t)
-    local world <const> = support.world { program = function(text) return { seconds = 1, code = text == "pip" and 2 or 0 } end }
+    local world <const> = support.world { program = function(text) return { seconds = 1,
+      code = text == "pip" and 2 or 0 } end }
     local result <const> = support.execute(world, one_task { setup = "pip", run = "train" })
     ends_well(t, world, result)
     t.equal(result.value.kind, "setup_failed")
@@ -119,8 +129,10 @@ return {
   end,
 
   ["a task that takes too long is stopped, at first kindly"] = function(t)
-    local world <const> = support.world { program = function() return { seconds = 1000, deaf = true } end }
-    local result <const> = support.execute(world, one_task { run = "train", timeout = 30, grace = 7 })
+    local world <const> = support.world { program = function() return { seconds = 1000,
+      deaf = true } end }
+    local result <const> = support.execute(world, one_task { run = "train", timeout = 30,
+      grace = 7 })
     ends_well(t, world, result)
     t.equal(result.value.kind, "timeout")
     t.equal(result.value.message, 'task "train" took longer than 30s')
@@ -157,7 +169,9 @@ return {
     ends_well(t, world, result)
     t.equal(result.value.kind, "budget")
     local spent = 0
-    for _, instance in ipairs(world.instances) do spent = spent + (instance.ended - instance.created) / 3600 * instance.price end
+    for _, instance in ipairs(world.instances) do
+      spent = spent + (instance.ended - instance.created) / 3600 * instance.price
+    end
     t.is_true(spent < 1.0 and spent > 0.8, "spent " .. spent)
   end,
 
@@ -233,7 +247,8 @@ return {
 
   ["a pipeline pushes, runs, tries points side by side and releases"] = function(t)
     local world <const> = support.world { capacity = 2, program = function(text)
-      return { seconds = 5, metrics = { acc = { last = tonumber(text:match("%-%-lr (%S+)")) or 0, best = 0, min = 0.1,
+      return { seconds = 5, metrics = { acc = { last = tonumber(text:match("%-%-lr (%S+)")) or 0,
+        best = 0, min = 0.1,
         max = tonumber(text:match("%-%-lr (%S+)")) or 0, count = 1, step = 1 } } }
     end }
     local found
@@ -260,7 +275,8 @@ return {
   end,
 
   ["an unknown metric of a command is named with those it gave"] = function(t)
-    local world <const> = support.world { program = function() return { metrics = { loss = { min = 1, max = 2 } } } end }
+    local world <const> = support.world { program = function()
+      return { metrics = { loss = { min = 1, max = 2 } } } end }
     local result <const> = support.execute(world, function()
       local program <const> = support.program {}
       program.pipelines = { { name = "p", body = function()
@@ -297,7 +313,8 @@ return {
       { at = 1, path = "/work/out", name = "a" } } } end }
     world.on_sync = function() return "io" end
     local result <const> = support.execute(world, function()
-      return support.program { syncs = { support.sync("out", { from = "gpu:/work/out", to = "out", every = 10 }) },
+      return support.program { syncs = { support.sync("out", { from = "gpu:/work/out", to = "out",
+        every = 10 }) },
         tasks = { support.task("train", { run = "x" }) } }
     end)
     ends_well(t, world, result)

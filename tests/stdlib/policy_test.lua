@@ -4,9 +4,13 @@ local choose <const> = require "policy.choose"
 local backoff <const> = require "policy.backoff"
 local budget <const> = require "policy.budget"
 local combine <const> = require "policy.combine"
-local words <const> = require("policy.words").make(function(text) return tonumber((text:match "%d+")) + 0.0 end)
+local words <const> = require("policy.words").make(function(text)
+  return tonumber((text:match "%d+")) + 0.0
+end)
 
-local function failed(kind, fields) return { kind = kind, message = kind, fields = fields or {} } end
+local function failed(kind, fields)
+  return { kind = kind, message = kind, fields = fields or {} }
+end
 
 local function past(...)
   local out <const> = {}
@@ -47,7 +51,8 @@ return {
   end,
 
   ["a kind that no policy covers ends the task"] = function(t)
-    t.equal(decide({ retry = { kind = "retry", on = { "lost" } } }, "oom"), 'give up: no policy covers "oom"')
+    t.equal(decide({ retry = { kind = "retry", on = { "lost" } } }, "oom"),
+      'give up: no policy covers "oom"')
     t.equal(decide({}, "oom"), "give up: no retry or failover is declared")
   end,
 
@@ -59,7 +64,8 @@ return {
   end,
 
   ["of a list the first policy with an opinion answers"] = function(t)
-    local list <const> = { { kind = "deadline", seconds = 50.0 }, { kind = "retry", on = { "crashed" }, wait = 1.0 } }
+    local list <const> = { { kind = "deadline", seconds = 50.0 },
+      { kind = "retry", on = { "crashed" }, wait = 1.0 } }
     t.equal(decide({ retry = list }, "crashed"), "give up: tried for 100s; the deadline was 50s")
     list[1].seconds = 500.0
     t.equal(decide({ retry = list }, "crashed"), "wait 1s")
@@ -69,7 +75,8 @@ return {
     local offers <const> = {
       { id = "b", provider = "x", price = 2, reliability = 0.9, cpus = 4 },
       { id = "a", provider = "x", price = 2, reliability = 0.9, cpus = 8 },
-      { id = "c", provider = "x", price = 1, reliability = 0.5, cpus = 1, gpu = { count = 1, memory = 1 << 30 } },
+      { id = "c", provider = "x", price = 1, reliability = 0.5, cpus = 1,
+        gpu = { count = 1, memory = 1 << 30 } },
     }
     local function ids(name)
       local out = ""
@@ -82,7 +89,8 @@ return {
   end,
 
   ["a budget ends so early that releasing still fits"] = function(t)
-    local paid <const> = { { price = 36.0, began = 0.0 }, { price = 3.6, began = 0.0, ended = 100.0 } }
+    local paid <const> = { { price = 36.0, began = 0.0 },
+      { price = 3.6, began = 0.0, ended = 100.0 } }
     t.equal(budget.cost(paid, 100.0), 1.1)
     local ends <const> = budget.ends_at(2.0, paid, 100.0)
     t.is_true(math.abs(ends - (100 + 90 - budget.teardown_seconds)) < 1e-6)

@@ -9,22 +9,31 @@ local view <const> = require "talk.view"
 
 local now <const> = 1767225600.0
 
-local function snapshot()
+local function scene()
   local points <const> = {}
-  for index = 1, 20 do points[index] = { step = index, value = 1 / index, at = now, attempt = 1 } end
+  for index = 1, 20 do
+    points[index] = { step = index, value = 1 / index, at = now, attempt = 1 }
+  end
   return {
     now = now + 95,
-    row = { id = "4k2f9a", name = "quickstart", state = "running", created = now, cost = 0.0026, budget = 1.0 },
+    row = { id = "4k2f9a", name = "quickstart", state = "running", created = now, cost = 0.0026,
+      budget = 1.0 },
     shown = {
-      ["task/train"] = { state = "running", attempt = 2, instance = "trainer", since = now + 50, checkpoint = "epoch-3" },
-      ["task/report"] = { state = "waiting", attempt = 3, since = now + 90, next_at = now + 105, failure = "exit 1 after 3s" },
-      ["instance/trainer-1"] = { name = "trainer", tag = "t1", state = "ready", price = 0.1, provider = "local" },
+      ["task/train"] = { state = "running", attempt = 2, instance = "trainer", since = now + 50,
+        checkpoint = "epoch-3" },
+      ["task/report"] = { state = "waiting", attempt = 3, since = now + 90, next_at = now + 105,
+        failure = "exit 1 after 3s" },
+      ["instance/trainer-1"] = { name = "trainer", tag = "t1", state = "ready", price = 0.1,
+        provider = "local" },
       ["sync/code"] = { state = "done", files = 12, bytes = 63000 },
-      ["sync/checkpoints"] = { state = "running", files = 3, files_total = 10, bytes = 1200000, bytes_total = 4000000, seconds = 4 },
+      ["sync/checkpoints"] = { state = "running", files = 3, files_total = 10, bytes = 1200000,
+        bytes_total = 4000000, seconds = 4 },
     },
-    instances = { { tag = "t1", name = "trainer", provider = "local", state = "live", price = 0.1, created = now + 1, cost = 0.0026 } },
+    instances = { { tag = "t1", name = "trainer", provider = "local", state = "live", price = 0.1,
+      created = now + 1, cost = 0.0026 } },
     metrics = { { task = "train", name = "loss", points = points } },
-    events = { { kind = "retrying", at = now + 90, data = { task = "report", attempt = 3, wait = 15, why = "retry 2 of 3" } } },
+    events = { { kind = "retrying", at = now + 90, data = { task = "report", attempt = 3, wait = 15,
+      why = "retry 2 of 3" } } },
     log = { task = "train", attempt = 2, lines = { "epoch=20 loss=0.05" } },
   }
 end
@@ -54,27 +63,28 @@ events
 
 return {
   ["the live view of a run"] = function(t)
-    t.equal(table.concat(view.render(snapshot(), { columns = 100, rows = 50 }, style), "\n"), wide)
+    t.equal(table.concat(view.render(scene(), { columns = 100, rows = 50 }, style), "\n"), wide)
   end,
 
   ["no line of a view is wider than the terminal, however narrow"] = function(t)
     local native <const> = require "native"
     for _, count in ipairs { 20, 31, 40, 57, 80 } do
-      for _, line in ipairs(view.render(snapshot(), { columns = count, rows = 50 }, style)) do
+      for _, line in ipairs(view.render(scene(), { columns = count, rows = 50 }, style)) do
         t.is_true(native.text.width(line) <= count, ("%d columns: %s"):format(count, line))
       end
     end
   end,
 
   ["a low terminal shows the top"] = function(t)
-    local shown <const> = view.render(snapshot(), { columns = 80, rows = 6 }, style)
+    local shown <const> = view.render(scene(), { columns = 80, rows = 6 }, style)
     t.is_true(#shown <= 6)
     t.contains(shown[1], "quickstart")
   end,
 
   ["colours do not change the width of a view"] = function(t)
-    local plain <const> = view.render(snapshot(), { columns = 90, rows = 50 }, style)
-    local painted <const> = view.render(snapshot(), { columns = 90, rows = 50 }, require("talk.style").new(true))
+    local plain <const> = view.render(scene(), { columns = 90, rows = 50 }, style)
+    local painted <const> = view.render(scene(), { columns = 90, rows = 50 },
+      require("talk.style").new(true))
     for index, line in ipairs(painted) do t.equal((line:gsub("\27%[[%d;]*m", "")), plain[index]) end
   end,
 

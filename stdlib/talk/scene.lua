@@ -8,7 +8,7 @@ local M = {}
 M.event_count = 6
 M.log_bytes = 4096
 
----@class talk.Snapshot
+---@class talk.Scene
 ---@field row native.RunRow
 ---@field shown table<string, any>
 ---@field instances table[]
@@ -57,8 +57,8 @@ local function newest_log(run, count)
   return { task = newest.task, attempt = newest.attempt, lines = last_lines(text, count) }
 end
 
----@return talk.Snapshot
-function Follower:snapshot()
+---@return talk.Scene
+function Follower:scene()
   self:news()
   return {
     row = native.store.find(self.run), shown = native.store.shown(self.run),
