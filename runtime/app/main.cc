@@ -31,7 +31,7 @@ int exit_code(const Outcome& outcome) {
   if (outcome.ok) return 0;
   if (!outcome.kind.empty()) {  // main.lua answers failures; one that gets here was raised in there
     say("choline: " + outcome.message + "\n");
-    return 1;
+    return outcome.kind == "invalid" ? 2 : 1;  // a cholfile that never ends is an invalid one
   }
   say("choline: " + outcome.message + "\n");
   if (!outcome.traceback.empty()) say(outcome.traceback + "\n");
