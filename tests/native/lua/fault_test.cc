@@ -6,7 +6,7 @@ using namespace choline;
 
 namespace {
 
-constexpr const char* kScript = R"(
+constexpr const char* kScript = R"lua(
   local env = native.chunk.sandbox()
   local chunk = native.chunk.load("local t = {} for k, v in pairs({a = 1, b = {2}}) do t[#t + 1] = k end " ..
     "table.sort(t) return ('%s'):format(t[1])", 'Cholfile.lua', env)
@@ -23,8 +23,8 @@ constexpr const char* kScript = R"(
   task.cancel(c, 'enough')
   task.any({b, c})
   pcall(test.echo, {1, 2.5, {k = native.null}})
-  task.try(b) task.try(c)
-  return 'end')";
+  task.cancel(b) task.try(b) task.try(c)
+  return 'end')lua";
 
 }  // namespace
 
