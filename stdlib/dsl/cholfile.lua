@@ -87,7 +87,8 @@ local function unknown_name_message(env, name)
     loadfile = true, collectgarbage = true }
   if absent[name] then
     return ('"%s" is not in a cholfile\'s world%s'):format(name,
-      words.meant[name] and ("; see `choline explain %s`"):format(words.meant[name]:match("^[%w_]+"))
+      words.meant[name]
+        and ("; see `choline explain %s`"):format(words.meant[name]:match("^[%w_]+"))
         or "")
   end
   local meant <const> = words.meant[name]
