@@ -8,6 +8,7 @@ local failure <const> = require "core.failure"
 local money <const> = require "core.money"
 local native <const> = require "native"
 local task <const> = require "wait.task"
+local values <const> = require "flow.values"
 
 local M = {}
 
@@ -136,7 +137,7 @@ end
 function Pool:show(live, state)
   native.run.show("instance/" .. live.label, state and {
     name = live.name, tag = live.tag, provider = live.provider, price = live.price,
-    since = live.began, state = state,
+    since = live.began, state = state, folder = values.folder(self.ctx, live.name),
   })
 end
 

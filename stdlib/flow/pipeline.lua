@@ -6,6 +6,7 @@ local call <const> = require "policy.call"
 local duration <const> = require "core.duration"
 local failure <const> = require "core.failure"
 local list <const> = require "core.list"
+local metrics <const> = require "flow.metrics"
 local native <const> = require "native"
 local task <const> = require "wait.task"
 local values <const> = require "flow.values"
@@ -52,7 +53,6 @@ local function command_of(command)
 end
 
 -- Boxes: live instances as the cholfile sees them
--- ------------------------------------------------------
 
 ---@class flow.Box
 local Box <const> = {}
@@ -123,21 +123,8 @@ local no_metric <const> = {
   end,
 }
 
-local function lower_is_better(name, goal)
-  if goal then return goal == "min" end
-  return name:find("loss") ~= nil or name:find("err") ~= nil
-end
-
 local function metrics_of(result, declared)
-  local out <const> = {}
-  for name, metric in pairs(result.metrics or {}) do
-    local how <const> = declared and declared[name]
-    local goal <const> = type(how) == "table" and how.goal or nil
-    local copy <const> = list.copy(metric)
-    copy.best = lower_is_better(name, goal) and metric.min or metric.max or metric.best
-    out[name] = copy
-  end
-  return setmetatable(out, no_metric)
+  return setmetatable(metrics.of(result, declared), no_metric)
 end
 
 local function names_of(ctx, live, dir)
@@ -219,7 +206,6 @@ function Box:__close()
 end
 
 -- Words
--- --------------------------------------------------------------------------------------------------
 
 local function merged(fields, overrides)
   local out <const> = list.copy(fields)

@@ -2,9 +2,9 @@
 -- it is done or the policies give up.
 
 local attempt <const> = require "flow.attempt"
-local checkpoint <const> = require "flow.checkpoint"
 local combine <const> = require "policy.combine"
 local failure <const> = require "core.failure"
+local metrics <const> = require "flow.metrics"
 local native <const> = require "native"
 local task <const> = require "wait.task"
 local verdict <const> = require "policy.verdict"
@@ -15,7 +15,7 @@ local M = {}
 local function try_once(self)
   local number <const> = #self.history + 1
   local current <const> = attempt.new {
-    ctx = self.ctx, declaration = self.declaration, number = number, earlier = self.earlier,
+    ctx = self.ctx, declaration = self.declaration, number = number,
   }
   self.current = current
   self.ctx.attempts[self.declaration.name] = current
@@ -125,7 +125,6 @@ local function after_failure(self, happened, started, live)
 end
 
 local function supervise(self)
-  self.earlier = checkpoint.earlier(self.ctx, self.declaration.fields.resume)
   while true do
     local started <const> = native.clock.now()
     local ok <const>, value <const> = try_once(self)
@@ -163,7 +162,8 @@ function M.task(ctx, declaration)
     since = native.clock.now() })
   ctx.events:emit("task_done", {
     task = declaration.name, attempts = #self.history + 1,
-      seconds = native.clock.now() - self.began,
+    seconds = native.clock.now() - self.began,
+    metrics = metrics.of(result, declaration.fields.metrics),
   })
   return result
 end

@@ -45,9 +45,20 @@ function say.attempt_started(data)
   return ("%s: attempt %d on %s%s"):format(data.task, data.attempt, data.instance,
     data.checkpoint and (", from checkpoint %s%s"):format(data.checkpoint, step_text(data)) or "")
 end
+local function metrics_text(metrics)
+  local names <const>, parts <const> = {}, {}
+  for name in pairs(metrics or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for index, name in ipairs(names) do
+    local metric <const> = metrics[name]
+    parts[index] = (", %s %.4g (best %.4g)"):format(name, metric.last, metric.best)
+  end
+  return table.concat(parts)
+end
 function say.task_done(data)
-  return ("%s: done after %s%s"):format(data.task, duration.short(data.seconds or 0),
-    (data.attempts or 1) > 1 and (", %d attempts"):format(data.attempts) or "")
+  return ("%s: done after %s%s%s"):format(data.task, duration.short(data.seconds or 0),
+    (data.attempts or 1) > 1 and (", %d attempts"):format(data.attempts) or "",
+    metrics_text(data.metrics))
 end
 function say.failed(data)
   return ("%s: failed: %s%s"):format(data.task, data.message, because(data))
