@@ -28,3 +28,8 @@ task "train" {
 }
 
 budget "$1"
+
+on("task_done", function(event)
+  local accuracy <const> = event.metrics.val_acc
+  log.info("accuracy %.1f %%, at best %.1f %%", 100 * accuracy.last, 100 * accuracy.best)
+end)

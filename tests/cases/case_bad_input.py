@@ -251,7 +251,7 @@ class Interrupted(Case):
     def test_one_sigint_stops_cleanly_and_says_what_is_released(self):
         self.cholfile(SLOW_TASK)
         running = self.start("run")
-        running.wait_for("begun")
+        running.wait_for_log("begun")
         running.signal(signal.SIGINT)
         result = running.wait()
         self.assertEqual(result.code, 130, result)
@@ -262,7 +262,7 @@ class Interrupted(Case):
     def test_sigterm_stops_as_sigint_does(self):
         self.cholfile(SLOW_TASK)
         running = self.start("run")
-        running.wait_for("begun")
+        running.wait_for_log("begun")
         running.signal(signal.SIGTERM)
         self.assertEqual(running.wait().code, 143)
         self.assert_nothing_lives()
@@ -272,7 +272,7 @@ class Interrupted(Case):
             'run = "echo begun; sleep 600", grace = "1s"',
             'run = "trap \'\' TERM INT; echo begun; sleep 600 & wait; sleep 600", grace = "10m"'))
         running = self.start("run")
-        running.wait_for("begun")
+        running.wait_for_log("begun")
         running.signal(signal.SIGINT)
         running.wait_for("again")
         running.signal(signal.SIGINT)
@@ -285,7 +285,7 @@ class Interrupted(Case):
     def test_a_second_run_of_the_same_run_is_refused(self):
         self.cholfile(SLOW_TASK)
         running = self.start("run")
-        running.wait_for("begun")
+        running.wait_for_log("begun")
         [run] = self.runs()
         result = self.choline("resume", run["id"], code=8)
         self.assert_says(result.err, run["id"], str(running.process.pid))
@@ -302,7 +302,7 @@ task "count" {
 }
 """.replace("../", str(self.work) + "/"))
         running = self.start("run")
-        running.wait_for("begun")
+        running.wait_for_log("begun")
         running.signal(signal.SIGKILL)
         running.wait()
         [run] = self.runs()

@@ -24,6 +24,8 @@ import processes
 BUILD = pathlib.Path(os.environ.get("CHOLINE_BUILD", ROOT / "build")).resolve()
 CHOLINE = BUILD / "choline"
 SLOW = float(os.environ.get("CHOLINE_TEST_SLOW", "1"))
+# What may come from outside: how the build under test is to behave, and a stdlib to try.
+PASSED_ON = ("CHOLINE_LUA_", "CHOLINE_TEST_", "CHOLINE_STDLIB", "ASAN_", "UBSAN_", "LSAN_")
 PATIENCE = 60 * SLOW  # seconds until a wait counts as a hang; never what a test measures
 
 
@@ -65,6 +67,14 @@ class Running:
         self.case.wait_until(
             lambda: text in self.out + self.err or self.process.poll() is not None, f"\"{text}\"")
         self.case.assertIn(text, self.out + self.err, f"in the output of {self.words}")
+
+    def wait_for_log(self, text):
+        """Until a command of the newest run has printed `text`."""
+        def is_there():
+            self.case.assertIsNone(self.process.poll(), f"{self.words} has ended\n{self.err}")
+            return text in self.case.choline("logs", code=None).out
+
+        self.case.wait_until(is_there, f"\"{text}\" in the log")
 
     def wait(self):
         try:
@@ -163,7 +173,7 @@ class Case(unittest.TestCase):
             "TZ": "UTC",
         }
         for name in os.environ:
-            if name.startswith(("CHOLINE_LUA_", "CHOLINE_TEST_", "ASAN_", "UBSAN_", "LSAN_")):
+            if name.startswith(PASSED_ON):
                 there[name] = os.environ[name]
         there.update(more)
         return there
