@@ -68,7 +68,6 @@ function Owner:watch_signals()
 end
 
 -- Pausing
--- ------------------------------------------------------------------------------------------------
 
 --- Why the run cannot be paused now, or nil.
 function Owner:not_pausable()
@@ -125,7 +124,6 @@ function Owner:paused()
 end
 
 -- Requests of other processes
--- ------------------------------------------------------------------------------
 
 local answers <const> = {}
 
@@ -157,7 +155,6 @@ function Owner:serve_requests()
 end
 
 -- The view
--- ---------------------------------------------------------------------------------------------------
 
 function Owner:start_view(options)
   local live <const> = not options.json and not options.plain and view.can_draw(1)
@@ -176,7 +173,6 @@ function Owner:finish_view()
 end
 
 -- The run
--- ----------------------------------------------------------------------------------------------------
 
 --- Ends what lives without the cholfile; for a stop, and for one that an earlier process did not
 --- finish.

@@ -64,7 +64,8 @@ local function detach(id, context)
   native.sys.detach({ folders.executable, "resume", id, "--plain" },
     path.join(folder, "choline.log"))
   context.say(
-    ("run %s goes on in the background: choline status %s, choline logs -f %s, choline stop %s"):format(id, id, id, id))
+    ("run %s goes on in the background: choline status %s, choline logs -f %s, choline stop %s")
+      :format(id, id, id, id))
   return 0
 end
 

@@ -41,10 +41,12 @@ end
 
 function state_sentence.paused(row)
   if row.failure then
-    return ("Run %s is paused because it cannot go on as before (%s): %s. Its instances were not touched."):format(
+    return ("Run %s is paused because it cannot go on as before (%s): %s. Its instances were not "
+      .. "touched."):format(
       row.id, row.failure.kind, row.failure.message)
   end
-  return ("Run %s is paused and costs nothing; `choline resume %s` goes on from its checkpoints."):format(row.id, row.id)
+  return ("Run %s is paused and costs nothing; `choline resume %s` goes on from its checkpoints.")
+    :format(row.id, row.id)
 end
 
 function state_sentence.stopping(row)
@@ -54,7 +56,8 @@ end
 
 local function open_sentence(row)
   if not row.owner then
-    return ("Run %s was interrupted: no process owns it now. `choline resume %s` goes on with it; commands on its "
+    return ("Run %s was interrupted: no process owns it now. `choline resume %s` goes on with it; "
+      .. "commands on its "
       .. "instances were not touched."):format(row.id, row.id)
   end
   return ("Run %s is %s since %s ago, in process %d on %s."):format(row.id, row.state,

@@ -70,7 +70,7 @@ end
 local function choose_command(self)
   local fields <const> = self.declaration.fields
   if not fields.resume then return fields.run end
-  local newest <const>, others <const> = checkpoint.newest(self.ctx, fields.resume, self.earlier)
+  local newest <const>, others <const> = checkpoint.newest(self.ctx, fields.resume)
   if not newest then return fields.run end
   self.names.checkpoint = checkpoint.place(self.ctx, self.live, fields.resume, newest, others,
     self.dir)
@@ -213,7 +213,7 @@ function Attempt:finish(ok, result)
   return result
 end
 
----@param fields { ctx: table, declaration: table, number: integer, earlier: table[] }
+---@param fields { ctx: table, declaration: table, number: integer }
 function M.new(fields) return setmetatable(fields, Attempt) end
 
 --- Runs the attempt on `live`; gives the command's end or { paused = true }, or raises a failure.
@@ -227,6 +227,7 @@ function Attempt:run(live)
   }, self.dir)
   self:show("syncing")
   sync.push_all(self.ctx, live)
+  if fields.resume then checkpoint.look(self.ctx, live, fields.resume) end
   setup(self)
   return run_work(self)
 end

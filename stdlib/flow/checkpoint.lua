@@ -1,10 +1,11 @@
--- Which checkpoint a task goes on from. Checkpoints that lay here before the task began belong to
--- an earlier run and are left alone.
+-- Which checkpoint a task goes on from. Only what this run has made and brought here
+-- counts: others of the same names belong to earlier runs.
 
-local native <const> = require "native"
 local list <const> = require "core.list"
+local native <const> = require "native"
 local path <const> = require "core.path"
 local sync <const> = require "flow.sync"
+local task <const> = require "wait.task"
 local values <const> = require "flow.values"
 
 local M = {}
@@ -15,27 +16,25 @@ end
 
 local function here(ctx, from) return { path = values.here(ctx, from.fields.to.path) } end
 
-local function same(a, b) return a.name == b.name and a.mtime == b.mtime and a.bytes == b.bytes end
-
---- What lies here now, before the task's first attempt.
+--- Notes what lies on the instance before its first command.
 ---@async
----@return table[]
-function M.earlier(ctx, resume)
-  local from <const> = resume and declared(ctx, resume.from)
-  if not from or not from.fields.from.instance then return {} end
-  return native.transfer.checkpoints(here(ctx, from))
+function M.look(ctx, live, resume)
+  local from <const> = declared(ctx, resume.from)
+  task.once(live.done, "before/" .. resume.from, function()
+    return native.transfer.checkpoints(sync.side(ctx, live, from.fields.from))
+  end)
 end
 
 --- The newest complete checkpoint of this run, or nil; and the names of all others.
 ---@async
 ---@return table|nil checkpoint, string[] others
-function M.newest(ctx, resume, earlier)
-  local from <const> = declared(ctx, resume.from)
-  local newest
+function M.newest(ctx, resume)
+  local from <const>, made <const> = declared(ctx, resume.from), ctx.made[resume.from]
+  if not made then return nil, {} end
   local all <const> = native.transfer.checkpoints(here(ctx, from))
+  local newest
   for _, each in ipairs(all) do
-    local old <const> = list.find(earlier, function(before) return same(before, each) end)
-    if not old then newest = each end
+    if made[each.name] then newest = each end
   end
   local others <const> = {}
   for _, each in ipairs(all) do

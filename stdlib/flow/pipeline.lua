@@ -132,12 +132,12 @@ local function names_of(ctx, live, dir)
 end
 
 local function wait_for(live, key, timeout)
-  local ended <const>, result <const> = task.within("wait-" .. key, timeout, function()
+  local ended <const>, result <const> = task.within("wait-" .. (key:gsub("%.", "-")), timeout, function()
     return native.instance.wait(live.tag, key)
   end)
   if ended then return result end
   native.instance.signal(live.tag, key, "TERM")
-  if not task.within("grace-" .. key, attempt.grace,
+  if not task.within("grace-" .. (key:gsub("%.", "-")), attempt.grace,
     function() return native.instance.wait(live.tag, key) end) then
     native.instance.signal(live.tag, key, "KILL")
   end
@@ -280,6 +280,11 @@ local result_meta <const> = {
   end,
 }
 
+--- A task's name has no dots, slashes or control characters, and is not long.
+local function name_of(number, index, label)
+  return ("parallel-%d-%d:%s"):format(number, index, (label:sub(1, 100):gsub("[%c./]", "_")))
+end
+
 local function run_points(ctx, points, fn)
   local number <const> = ordinal(ctx, "parallel")
   local tasks <const>, labels <const> = {}, {}
@@ -288,7 +293,7 @@ local function run_points(ctx, points, fn)
   end)
   for index, point in ipairs(points) do
     labels[index] = label_of(point)
-    tasks[index] = native.task.spawn(("parallel-%d:%s"):format(number, labels[index]), function()
+    tasks[index] = native.task.spawn(name_of(number, index, labels[index]), function()
       return fn(point)
     end)
   end

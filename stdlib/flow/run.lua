@@ -50,7 +50,7 @@ end
 function M.context(program, options)
   local ctx <const> = setmetatable({
     program = program, run = options.run, params = program.values or {}, attempts = {}, counts = {},
-    states = {}, ended = {}, outcomes = {}, box = pipeline.box, state = "running",
+    states = {}, ended = {}, outcomes = {}, made = {}, box = pipeline.box, state = "running",
   }, Context)
   ctx.account = budget.new(program.budget)
   ctx.events = events.new(program.handlers)

@@ -39,16 +39,29 @@ function M.side(ctx, live, place)
   return { path = values.here(ctx, text) }
 end
 
-local function tell_checkpoint(ctx, live, sync)
-  local to <const> = M.side(ctx, live, sync.fields.to)
-  local known <const> = native.transfer.checkpoints(to)
-  local newest <const> = known[#known]
-  if not newest or live.newest == newest.name then return end
-  live.newest = newest.name
-  ctx.events:emit("checkpoint_pulled", {
-    sync = sync.name, instance = live.name, checkpoint = newest.name, step = newest.step,
-      bytes = newest.bytes,
-  })
+local function same(a, b) return a.name == b.name and a.mtime == b.mtime and a.bytes == b.bytes end
+
+--- Complete checkpoints that lay on the instance before its first command: not of this run.
+local function was_there(live, sync, checkpoint)
+  local before <const> = live.done["before/" .. sync.name]
+  return list.find(before and before.value or {}, function(each)
+    return same(each, checkpoint)
+  end) ~= nil
+end
+
+--- Remembers which checkpoints this run has made and brought here, and tells of a new one.
+local function remember(ctx, live, sync, there)
+  ctx.made[sync.name] = ctx.made[sync.name] or {}
+  local made <const> = ctx.made[sync.name]
+  for _, checkpoint in ipairs(there) do
+    if not was_there(live, sync, checkpoint) and not made[checkpoint.name] then
+      made[checkpoint.name] = true
+      ctx.events:emit("checkpoint_pulled", {
+        sync = sync.name, instance = live.name, checkpoint = checkpoint.name,
+        step = checkpoint.step, bytes = checkpoint.bytes,
+      })
+    end
+  end
 end
 
 --- Transfers once, one transfer of a sync at a time.
@@ -57,8 +70,11 @@ function M.transfer(ctx, live, sync)
   return task.locked(live.locks, sync.name, function()
     local fields <const> = sync.fields
     local checkpoints <const> = holds_checkpoints(ctx.program, sync)
+    local from <const> = M.side(ctx, live, fields.from)
+    -- Listed before the transfer: what is listed is here afterwards, and not only a namesake.
+    local there <const> = checkpoints and from.tag and native.transfer.checkpoints(from) or nil
     local done <const> = native.transfer.sync {
-      name = sync.name, from = M.side(ctx, live, fields.from), to = M.side(ctx, live, fields.to),
+      name = sync.name, from = from, to = M.side(ctx, live, fields.to),
       exclude = fields.exclude, delete = fields.delete, include_ignored = fields.include_ignored,
       checkpoints = checkpoints,
     }
@@ -67,8 +83,8 @@ function M.transfer(ctx, live, sync)
         sync = sync.name, instance = live.name, files = done.files, bytes = done.bytes,
         deleted = done.deleted, seconds = done.seconds,
       })
-      if checkpoints and fields.from.instance then tell_checkpoint(ctx, live, sync) end
     end
+    if there then remember(ctx, live, sync, there) end
     return done
   end)
 end

@@ -200,7 +200,6 @@ function M.render(scene, size, style)
 end
 
 -- Drawing
--- --------------------------------------------------------------------------------------------
 
 ---@class talk.Screen
 local Screen <const> = {}

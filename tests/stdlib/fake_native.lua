@@ -12,7 +12,6 @@ local EXIT <const> = {}
 local stock <const> = { coroutine = coroutine, pcall = pcall, error = error }
 
 -- Worlds
--- ------------------------------------------------------------------------------------------------
 
 local World <const> = {}
 World.__index = World
@@ -83,7 +82,6 @@ function World:take_away(name, reason)
 end
 
 -- A process
--- ----------------------------------------------------------------------------------------------
 
 local Boot <const> = {}
 Boot.__index = Boot
@@ -164,6 +162,9 @@ local function spawn(boot, parent, name, fn, options)
       ordinals = {},
     labels = {}, outside = options.outside or (parent and parent.outside) or false,
   }
+  if name == "" or #name > 200 or name:find("[%c./]") then
+    stock.error(failure(boot, "invalid", ("'%s' cannot name a task"):format(name)), 0)
+  end
   if parent then
     for _, child in ipairs(parent.children) do
       if child.name == name then
@@ -207,7 +208,6 @@ local function run_ready(boot)
 end
 
 -- Steps
--- ----------------------------------------------------------------------------------------------------
 
 local function deliver(boot, step)
   local pending <const> = boot.pending[step.key]
@@ -337,7 +337,6 @@ local function advance(boot)
 end
 
 -- The parts of the native table
--- ----------------------------------------------------------------------------
 
 local function task_part(boot)
   local task <const> = {}
