@@ -252,7 +252,7 @@ end
 
 local function param_value(reading)
   return function(declaration)
-    if not declaration.complete then
+    if reading.loading and not declaration.complete then
       for _, pending in ipairs(reading.pending) do
         if pending.declaration == declaration then
           declare(reading, pending.word, pending.object, declaration, {})

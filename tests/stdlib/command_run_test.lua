@@ -60,6 +60,19 @@ return {
     t.equal(world.violations, {})
   end,
 
+  ["a param has its value also when a pipeline reads it"] = function(t)
+    local world <const> = world_in(t, [[
+param "epochs" { default = 3 }
+local gpu = instance "gpu" {}
+pipeline "p" (function()
+  local box <close> = gpu:acquire()
+  box:run { "train", param.epochs }
+end)
+]])
+    t.equal((choline(world, { "run", "epochs=5" })), 0)
+    t.equal(world.commands[1].text, "train 5")
+  end,
+
   ["run --json prints each event as a line of JSON"] = function(t)
     local world <const> = world_in(t, simple)
     local code <const>, out <const> = choline(world, { "run", "--json" })
