@@ -117,6 +117,7 @@ TEST_CASE("a command outlives the death of choline itself") {
   pid_t controller = ::fork();
   if (controller == 0) {  // a choline of its own, which dies in the midst of its work
     World other;
+    std::filesystem::remove(other.home);
     other.home = world.home;
     other.tag = world.tag;
     auto client = other.connect();
