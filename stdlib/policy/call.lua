@@ -14,9 +14,13 @@ local deciding = nil ---@type string|nil   what is being decided now
 ---@param verb string
 function M.forbid(verb)
   if not deciding then return end
-  failure.raise("invalid",
-    "%s was called in a %s: it may only decide, not wait or touch the world; "
-    .. "answer with a verdict such as wait \"30s\", fail_over() or give_up \"why\"", verb, deciding)
+  local raised <const> = failure.new("invalid",
+    ("%s was called in a %s: it may only decide, not wait or touch the world; "
+    .. "answer with a verdict such as wait \"30s\", fail_over() or give_up \"why\""):format(verb,
+      deciding))
+  local file <const>, line <const> = native.chunk.where(0)
+  if file then raised.where = ("%s:%d"):format(file, line) end
+  error(raised, 0)
 end
 
 local function guarded(what, fn, ...)

@@ -70,7 +70,7 @@ def matches(expected, printed):
         if line.strip() in ("…", ""):
             continue
         parts = [r"\s+".join(map(re.escape, part.split())) for part in line.strip().split("…")]
-        hit = re.search(r"\s*.*?\s*".join(parts), rest)
+        hit = re.search(r"\s*.*?\s*".join(parts), rest, re.DOTALL)
         if not hit:
             return line
         rest = rest[hit.end():]
@@ -139,7 +139,7 @@ class Reading(Case):
 
 
 def name_of(page):
-    return re.sub(r"\W+", "_", page.stem.lower()).strip("_")
+    return re.sub(r"\W+", "_", str(page.relative_to(ROOT).with_suffix("")).lower())
 
 
 def test_of(page):

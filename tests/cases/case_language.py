@@ -117,7 +117,7 @@ task "t" {{ on = box, run = "echo attempt {{attempt}}; test {{attempt}} = 3", re
         self.assertIn("the moon is wrong", result.err + result.out)
 
     def test_a_policy_that_waits_is_told_so(self):
-        result = self.run_policy("sleep(1); return again()", 1)
+        result = self.run_policy('sleep "1s"; return again()', 1)
         self.assertIn("Cholfile.lua:4", result.err + result.out)
 
 

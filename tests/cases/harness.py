@@ -171,6 +171,7 @@ class Case(unittest.TestCase):
             "TMPDIR": str(self.sandbox / "tmp"),
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
+            "CHOLINE_LUA_LIMIT": str(2 * SLOW),  # seconds until a loop counts as endless
         }
         for name in os.environ:
             if name.startswith(PASSED_ON):
