@@ -34,8 +34,9 @@ std::string agent_key(const std::string& run, const std::string& key) {
 }
 
 std::string text_of(const Json& fields, const char* key) {
-  return fields.is_object() && fields.contains(key) && fields[key].is_string() ? fields[key].get<std::string>()
-                                                                             : std::string();
+  return fields.is_object() && fields.contains(key) && fields[key].is_string()
+             ? fields[key].get<std::string>()
+             : std::string();
 }
 
 Json value_of(const Json& fields, const char* key) {
@@ -44,7 +45,8 @@ Json value_of(const Json& fields, const char* key) {
 
 // <state>/runs/<run>/logs/<key without the run>.log
 std::string log_path(Instances& instances, const ProcRow& row) {
-  std::string name = row.key.starts_with(row.run + ".") ? row.key.substr(row.run.size() + 1) : row.key;
+  std::string name =
+      row.key.starts_with(row.run + ".") ? row.key.substr(row.run.size() + 1) : row.key;
   return instances.store().run_folder(row.run) + "/logs/" + safe_name(name) + ".log";
 }
 
@@ -63,7 +65,8 @@ Result<ProcRow> command_row(Instances& instances, const std::string& run, const 
   return std::move(**found);
 }
 
-Co<Result<ProcRow>> begin_row(Instances& instances, std::string tag, Json fields, StepContext context) {
+Co<Result<ProcRow>> begin_row(Instances& instances, std::string tag, Json fields,
+                              StepContext context) {
   std::string key = text_of(fields, "key");
   Result<std::string> run = run_of(instances, tag);
   if (!run) co_return run.error();
@@ -112,9 +115,8 @@ Co<Followed> follow(Instances& instances, std::string tag, Instances::Client age
                     CommandLog& log) {
   Followed followed;
   Event over(instances.loop());
-  std::function<void(std::string_view, uint64_t)> take = [&log](std::string_view bytes, uint64_t offset) {
-    log.append(bytes, offset);
-  };
+  std::function<void(std::string_view, uint64_t)> take =
+      [&log](std::string_view bytes, uint64_t offset) { log.append(bytes, offset); };
   std::function<void(Result<CommandStatus>)> ended = [&](Result<CommandStatus> status) {
     followed.status.emplace(std::move(status));
     over.set();
@@ -159,7 +161,8 @@ Co<Result<CommandStatus>> follow_to_end(Instances& instances, const ProcRow& row
     Result<CommandStatus>& status = *followed.status;
     if (status) {
       if (status->state == CommandState::finished) co_return *status;
-      std::string why = status->state == CommandState::unknown ? " is unknown on " : " vanished from ";
+      std::string why =
+          status->state == CommandState::unknown ? " is unknown on " : " vanished from ";
       co_return Error(ErrorKind::lost, "command " + row.key + why + "instance " + row.tag);
     }
     Error broken = status.error();
@@ -215,7 +218,8 @@ Result<AgentCommand> agent_command(const Json& command) {
   return Error(ErrorKind::invalid, "command: expected { shell = \"…\" } or { list = { \"…\" } }");
 }
 
-Co<Result<Json>> start_command(Instances& instances, std::string tag, Json fields, StepContext context) {
+Co<Result<Json>> start_command(Instances& instances, std::string tag, Json fields,
+                               StepContext context) {
   std::string key = text_of(fields, "key");
   if (key.empty()) co_return Error(ErrorKind::invalid, "native.instance.start: key is missing");
   Result<AgentCommand> command = agent_command(value_of(fields, "command"));
@@ -252,14 +256,16 @@ Co<Result<Json>> start_command(Instances& instances, std::string tag, Json field
   }
 }
 
-Co<Result<Json>> wait_command(Instances& instances, std::string tag, std::string key, StepContext context) {
+Co<Result<Json>> wait_command(Instances& instances, std::string tag, std::string key,
+                              StepContext context) {
   Result<std::string> run = run_of(instances, tag);
   if (!run) co_return run.error();
   Result<ProcRow> found = command_row(instances, *run, key);
   if (!found) co_return found.error();
   ProcRow row = std::move(*found);
   if (row.tag != tag) {
-    co_return Error(ErrorKind::invalid, "command " + choline::quoted(key) + " runs on " + row.tag + ", not on " + tag);
+    co_return Error(ErrorKind::invalid,
+                    "command " + choline::quoted(key) + " runs on " + row.tag + ", not on " + tag);
   }
   Result<std::unique_ptr<CommandLog>> log = open_log(instances, row, context);
   if (!log) co_return log.error();
@@ -294,7 +300,8 @@ Co<Result<Json>> wait_command(Instances& instances, std::string tag, std::string
 Co<Result<Json>> exec_command(Instances& instances, std::string tag, Json command, Json options,
                               StepContext context) {
   if (context.resumed && text_of(options, "interrupted") == "fail") {
-    co_return Error(ErrorKind::crashed, "the command was interrupted by a crash of choline; whether it ran is unknown");
+    co_return Error(ErrorKind::crashed,
+                    "the command was interrupted by a crash of choline; whether it ran is unknown");
   }
   Result<AgentCommand> read = agent_command(command);
   if (!read) co_return read.error();
@@ -334,7 +341,8 @@ Co<Status> signal_command(Instances& instances, std::string tag, std::string key
   if (!run) co_return run.error();
   int number = signal_number(signal);
   if (number <= 0 || number > 64) {
-    co_return Error(ErrorKind::invalid, "unknown signal " + to_text(signal) + "; TERM, INT, KILL, … are known");
+    co_return Error(ErrorKind::invalid,
+                    "unknown signal " + to_text(signal) + "; TERM, INT, KILL, … are known");
   }
   for (;;) {
     Result<Instances::Client> agent = co_await instances.reach(tag);

@@ -1,4 +1,5 @@
-// Commands on instances: started once by key, followed through broken links, their logs brought here.
+// Commands on instances: started once by key, followed through broken links, their logs brought
+// here.
 #pragma once
 
 #include <string>
@@ -12,11 +13,13 @@ namespace choline {
 Result<AgentCommand> agent_command(const Json& command);
 
 // fields: {key, task, attempt, command, dir, env, metrics}. Gives {key, already}.
-Co<Result<Json>> start_command(Instances& instances, std::string tag, Json fields, StepContext context);
+Co<Result<Json>> start_command(Instances& instances, std::string tag, Json fields,
+                               StepContext context);
 
-// Brings the log here until the command ends: {code, signal, seconds, oom, metrics}. An error of kind
-// preempted or lost when the instance went away.
-Co<Result<Json>> wait_command(Instances& instances, std::string tag, std::string key, StepContext context);
+// Brings the log here until the command ends: {code, signal, seconds, oom, metrics}. An error of
+// kind preempted or lost when the instance went away.
+Co<Result<Json>> wait_command(Instances& instances, std::string tag, std::string key,
+                              StepContext context);
 
 // A short command: {code, out, err}. options: {dir, env, input, timeout, interrupted}.
 Co<Result<Json>> exec_command(Instances& instances, std::string tag, Json command, Json options,

@@ -16,8 +16,8 @@
 namespace choline {
 namespace {
 
-constexpr double kFlushEvery = 0.5;     // seconds
-constexpr size_t kMostPoints = 2000;    // before they are written without waiting for the timer
+constexpr double kFlushEvery = 0.5;   // seconds
+constexpr size_t kMostPoints = 2000;  // before they are written without waiting for the timer
 
 int sync_file(const std::shared_ptr<UniqueFd>& file) {
   return fdatasync(file->get()) == 0 ? 0 : errno;
@@ -36,7 +36,8 @@ CommandLog::CommandLog(Loop& loop, Store& store, Options options)
 CommandLog::~CommandLog() {
   if (timer_) loop_.cancel(timer_);
   if (points_.empty()) return;
-  Change change = fenced(context_, [points = std::move(points_)](Txn& txn) { return put_metrics(txn, points); });
+  Change change = fenced(
+      context_, [points = std::move(points_)](Txn& txn) { return put_metrics(txn, points); });
   store_.enqueue(std::move(change));
 }
 
@@ -55,10 +56,12 @@ Status CommandLog::reopen() {
   file_ = std::make_shared<UniqueFd>(::open(row_.log.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!*file_) return errno_error("open " + choline::quoted(row_.log), errno);
   struct stat facts {};
-  if (fstat(file_->get(), &facts) != 0) return errno_error("stat " + choline::quoted(row_.log), errno);
+  if (fstat(file_->get(), &facts) != 0)
+    return errno_error("stat " + choline::quoted(row_.log), errno);
   // A file that is shorter than the row says was tampered with; the instance still has it all.
   int64_t safe = std::min<int64_t>(row_.log_offset, facts.st_size);
-  if (ftruncate(file_->get(), safe) != 0) return errno_error("truncate " + choline::quoted(row_.log), errno);
+  if (ftruncate(file_->get(), safe) != 0)
+    return errno_error("truncate " + choline::quoted(row_.log), errno);
   received_ = written_ = static_cast<uint64_t>(safe);
   return done();
 }
@@ -99,7 +102,8 @@ void CommandLog::take_line(std::string_view line) {
 void CommandLog::append(std::string_view bytes, uint64_t offset) {
   if (fault_ || offset + bytes.size() <= received_) return;
   if (offset > received_) {
-    fault_ = Error(ErrorKind::io, "the log of " + row_.key + " has a hole at byte " + std::to_string(received_));
+    fault_ = Error(ErrorKind::io,
+                   "the log of " + row_.key + " has a hole at byte " + std::to_string(received_));
     return;
   }
   bytes.remove_prefix(received_ - offset);
@@ -150,7 +154,8 @@ void CommandLog::flush() {
                Change change = [safe, synced = *code == 0](Txn& txn) {
                  Status put = put_metrics(txn, safe->points);
                  if (!put || !synced) return put;
-                 return set_log_offset(txn, safe->run, safe->key, static_cast<int64_t>(safe->offset));
+                 return set_log_offset(txn, safe->run, safe->key,
+                                       static_cast<int64_t>(safe->offset));
                };
                store->enqueue(fenced(context, std::move(change)), [](Status written) {
                  if (!written) log_warning("log offset: " + written.error().message);
@@ -171,7 +176,8 @@ Co<Status> CommandLog::finish() {
 }
 
 Change CommandLog::rows() {
-  return [run = row_.run, key = row_.key, offset = written_, points = std::exchange(points_, {})](Txn& txn) {
+  return [run = row_.run, key = row_.key, offset = written_,
+          points = std::exchange(points_, {})](Txn& txn) {
     Status put = put_metrics(txn, points);
     if (!put) return put;
     return set_log_offset(txn, run, key, static_cast<int64_t>(offset));

@@ -18,15 +18,17 @@ Result<std::string> SecretSource::from_file(const std::string& name) const {
   std::string path = config_ + "/credentials";
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd && errno == ENOENT) {
-    return Error(ErrorKind::auth, "secret " + choline::quoted(name) + " is not set: no environment variable " +
-                                      name + ", and no file " + choline::quoted(path) +
+    return Error(ErrorKind::auth, "secret " + choline::quoted(name) +
+                                      " is not set: no environment variable " + name +
+                                      ", and no file " + choline::quoted(path) +
                                       "; store it with choline auth " + name);
   }
   if (!fd) return errno_error("open " + choline::quoted(path), errno);
   struct stat facts {};
   if (fstat(fd.get(), &facts) != 0) return errno_error("stat " + choline::quoted(path), errno);
   if ((facts.st_mode & 077) != 0) {
-    return Error(ErrorKind::auth, choline::quoted(path) + " may be read by others; run chmod 600 on it");
+    return Error(ErrorKind::auth,
+                 choline::quoted(path) + " may be read by others; run chmod 600 on it");
   }
   std::string text;
   char buffer[4096];
@@ -47,8 +49,9 @@ Result<std::string> SecretSource::from_file(const std::string& name) const {
     if (equals == std::string_view::npos || line.starts_with('#')) continue;
     if (trim(line.substr(0, equals)) == name) return std::string(trim(line.substr(equals + 1)));
   }
-  return Error(ErrorKind::auth, "secret " + choline::quoted(name) + " is not set: no environment variable " +
-                                    name + ", and no line for it in " + choline::quoted(path) +
+  return Error(ErrorKind::auth, "secret " + choline::quoted(name) +
+                                    " is not set: no environment variable " + name +
+                                    ", and no line for it in " + choline::quoted(path) +
                                     "; store it with choline auth " + name);
 }
 
@@ -101,7 +104,8 @@ std::string Masker::cut(bool all) {
   out.replace(0, starred_, starred_, '*');
   size_t matched = starred_;  // the end of the last match
   for (const std::string& form : forms_) {
-    for (size_t at = pending_.find(form); at != std::string::npos; at = pending_.find(form, at + 1)) {
+    for (size_t at = pending_.find(form); at != std::string::npos;
+         at = pending_.find(form, at + 1)) {
       out.replace(at, form.size(), form.size(), '*');
       matched = std::max(matched, at + form.size());
     }
@@ -127,6 +131,8 @@ std::string Masker::feed(std::string_view bytes) {
   return cut(false);
 }
 
-std::string Masker::finish() { return cut(true); }
+std::string Masker::finish() {
+  return cut(true);
+}
 
 }  // namespace choline

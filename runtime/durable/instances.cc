@@ -13,8 +13,8 @@ namespace choline {
 namespace {
 
 // What an instance here has of this process's environment; the rest is not its business.
-constexpr const char* kPassedOn[] = {"PATH", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME",
-                                     "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"};
+constexpr const char* kPassedOn[] = {"PATH", "LANG",    "LC_ALL",          "TZ",
+                                     "USER", "LOGNAME", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"};
 
 PipeLinkOptions pipe_options(const Endpoint& endpoint) {
   PipeLinkOptions options;
@@ -36,7 +36,8 @@ Error not_standing(const ResourceRow& row, const std::optional<Instance>& seen) 
   if (seen->state == InstanceState::preempted) {
     return Error(ErrorKind::preempted, subject + " was preempted" + reason, fields);
   }
-  return Error(ErrorKind::lost, subject + " is " + seen->state_raw + " at " + row.provider + reason, fields);
+  return Error(ErrorKind::lost, subject + " is " + seen->state_raw + " at " + row.provider + reason,
+               fields);
 }
 
 bool may_stand(const std::optional<Instance>& seen) {
@@ -97,13 +98,14 @@ Co<Result<Instances::Client>> Instances::open(std::string tag) {
   if (!seen) co_return seen.error();
   if (!may_stand(*seen)) co_return not_standing(*found, *seen);
   if ((*seen)->state != InstanceState::running) {
-    co_return Error(ErrorKind::transient, "instance " + choline::quoted(found->name) + " is still " +
-                                              (*seen)->state_raw);
+    co_return Error(ErrorKind::transient,
+                    "instance " + choline::quoted(found->name) + " is still " + (*seen)->state_raw);
   }
   const Endpoint& endpoint = (*seen)->endpoint;
   if (endpoint.kind != Endpoint::Kind::pipe) {
-    co_return Error(ErrorKind::unsupported, "no link leads to instance " + choline::quoted(found->name) +
-                                                " of " + found->provider);
+    co_return Error(
+        ErrorKind::unsupported,
+        "no link leads to instance " + choline::quoted(found->name) + " of " + found->provider);
   }
   Result<std::unique_ptr<Link>> link = open_pipe_link(loop_, pipe_options(endpoint));
   if (!link) co_return link.error();
@@ -112,10 +114,12 @@ Co<Result<Instances::Client>> Instances::open(std::string tag) {
   options.tag = tag;
   options.root = endpoint.root;
   options.jail = !endpoint.root.empty();
-  if (auto known = connections_.find(tag); known != connections_.end()) known->second->root = endpoint.root;
+  if (auto known = connections_.find(tag); known != connections_.end())
+    known->second->root = endpoint.root;
   Result<Bootstrapped> booted = co_await bootstrap(loop_, std::move(*link), std::move(options));
   if (!booted) co_return booted.error();
-  Result<std::unique_ptr<AgentClient>> opened = co_await AgentClient::open(loop_, std::move(booted->link));
+  Result<std::unique_ptr<AgentClient>> opened =
+      co_await AgentClient::open(loop_, std::move(booted->link));
   if (!opened) co_return opened.error();
   co_return Client(std::move(*opened));
 }
@@ -177,7 +181,8 @@ Co<Result<AgentFacts>> Instances::ready(std::string tag, double timeout) {
   std::string last = "it did not answer";
   double pause = 0.1;
   while (loop_.ticks() < until) {
-    std::optional<Result<Client>> opened = co_await WithTimeout<Result<Client>>(loop_, until - loop_.ticks(), client(tag));
+    std::optional<Result<Client>> opened =
+        co_await WithTimeout<Result<Client>>(loop_, until - loop_.ticks(), client(tag));
     if (!opened) break;
     if (*opened) {
       Client agent = **opened;
@@ -198,7 +203,8 @@ Co<Result<AgentFacts>> Instances::ready(std::string tag, double timeout) {
     pause = std::min(pause * 1.4, 5.0);
   }
   co_return Error(ErrorKind::timeout, "instance " + tag + " was not ready after " +
-                                          std::to_string(static_cast<int>(timeout)) + " s: " + last);
+                                          std::to_string(static_cast<int>(timeout)) +
+                                          " s: " + last);
 }
 
 Co<Result<Json>> Instances::look(std::string tag) {
@@ -210,7 +216,8 @@ Co<Result<Json>> Instances::look(std::string tag) {
   Result<std::optional<Instance>> seen = co_await fetch(*found);
   if (!seen) co_return seen.error();
   if (!*seen) co_return Json{{"state", "gone"}};
-  Json told = {{"state", (*seen)->state ? std::string(to_text(*(*seen)->state)) : (*seen)->state_raw}};
+  Json told = {
+      {"state", (*seen)->state ? std::string(to_text(*(*seen)->state)) : (*seen)->state_raw}};
   if (!(*seen)->reason.empty()) told["reason"] = (*seen)->reason;
   co_return told;
 }
@@ -235,7 +242,8 @@ double Instances::poll(const std::string& tag) {
 
 std::string Instances::true_path(const std::string& tag, const std::string& path) {
   auto known = connections_.find(tag);
-  if (known == connections_.end() || known->second->root.empty() || !path.starts_with('/')) return path;
+  if (known == connections_.end() || known->second->root.empty() || !path.starts_with('/'))
+    return path;
   const std::string& root = known->second->root;
   return path == root || path.starts_with(root + "/") ? path : root + path;
 }

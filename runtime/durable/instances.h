@@ -23,7 +23,8 @@ struct InstancesOptions {
 
 class Instances {
  public:
-  using Client = std::shared_ptr<AgentClient>;  // shared: a call may go on while a new link is opened
+  using Client =
+      std::shared_ptr<AgentClient>;  // shared: a call may go on while a new link is opened
 
   Instances(Loop& loop, Store& store, Providers& providers, InstancesOptions options);
   Instances(const Instances&) = delete;

@@ -13,7 +13,9 @@ namespace {
 constexpr double kBetweenSightings = 2;  // seconds
 constexpr int kMissesUntilLost = 2;
 
-std::string text_of(ResourceState state) { return std::string(to_text(state)); }
+std::string text_of(ResourceState state) {
+  return std::string(to_text(state));
+}
 
 class Reaping {
  public:
@@ -38,7 +40,8 @@ class Reaping {
     if (row->state == ResourceState::voided || row->state == ResourceState::gone) {
       return std::optional<std::string>("it is " + text_of(row->state) + " in the store");
     }
-    if (row->spec.is_object() && row->spec.value("keep", false)) return std::optional<std::string>();
+    if (row->spec.is_object() && row->spec.value("keep", false))
+      return std::optional<std::string>();
     Result<bool> over = run_is_over(row->run);
     if (!over) return over.error();
     if (*over) return std::optional<std::string>("its run has ended");
@@ -55,8 +58,9 @@ class Reaping {
   Co<Status> compare(Provider& provider) {
     Result<Found> found = co_await provider.list_all("cho-");
     if (!found || !found->complete) {
-      report_.incomplete.push_back(provider.caps().name + ": " +
-                                   (found ? std::string("the list is partial") : found.error().message));
+      report_.incomplete.push_back(
+          provider.caps().name + ": " +
+          (found ? std::string("the list is partial") : found.error().message));
       if (!found) co_return done();
     }
     std::set<std::string> seen;
@@ -119,7 +123,8 @@ class Reaping {
     report_.ended.push_back(std::move(told));
   }
 
-  // A complete list does not show them: the provider is asked for each before anything is concluded.
+  // A complete list does not show them: the provider is asked for each before anything is
+  // concluded.
   Co<Status> rows_without_instance(Provider& provider, std::set<std::string> seen) {
     ResourceFilter filter;
     filter.provider = provider.caps().name;
@@ -148,7 +153,8 @@ class Reaping {
   }
 
   Co<Status> miss(ResourceRow row, bool over) {
-    ReapReport::Entry told{row.tag, row.provider, row.provider_id, row.run, "unknown to its provider", ""};
+    ReapReport::Entry told{
+        row.tag, row.provider, row.provider_id, row.run, "unknown to its provider", ""};
     report_.lost.push_back(std::move(told));
     if (dry_run_) co_return done();
     double now = world_.loop.wall();
@@ -163,7 +169,8 @@ class Reaping {
     co_return written;
   }
 
-  static ReapReport::Entry entry(const Instance& one, const std::string& run, const std::string& why) {
+  static ReapReport::Entry entry(const Instance& one, const std::string& run,
+                                 const std::string& why) {
     return ReapReport::Entry{one.handle.tag, one.handle.provider, one.handle.id, run, why, ""};
   }
 
@@ -176,8 +183,11 @@ class Reaping {
 Json to_json(const std::vector<ReapReport::Entry>& entries) {
   Json list = Json::array();
   for (const ReapReport::Entry& one : entries) {
-    Json told = {{"tag", one.tag}, {"provider", one.provider}, {"provider_id", one.provider_id},
-                 {"run", one.run}, {"why", one.why}};
+    Json told = {{"tag", one.tag},
+                 {"provider", one.provider},
+                 {"provider_id", one.provider_id},
+                 {"run", one.run},
+                 {"why", one.why}};
     if (!one.error.empty()) told["error"] = one.error;
     list.push_back(std::move(told));
   }

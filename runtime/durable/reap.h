@@ -13,10 +13,11 @@ struct ReapReport {
   struct Entry {
     std::string tag, provider, provider_id, run, why, error;
   };
-  std::vector<Entry> ended;            // or would be, when dry
-  std::vector<Entry> lost;             // alive by our rows, unknown to their provider
-  std::vector<Entry> foreign;          // tags of another installation: never touched
-  std::vector<std::string> incomplete; // providers whose list failed or was partial: nothing was concluded
+  std::vector<Entry> ended;    // or would be, when dry
+  std::vector<Entry> lost;     // alive by our rows, unknown to their provider
+  std::vector<Entry> foreign;  // tags of another installation: never touched
+  std::vector<std::string>
+      incomplete;  // providers whose list failed or was partial: nothing was concluded
 };
 Json to_json(const ReapReport& report);
 

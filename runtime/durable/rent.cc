@@ -14,7 +14,7 @@
 namespace choline {
 namespace {
 
-constexpr int kMostTags = 6;          // voided tags before the provider is called broken
+constexpr int kMostTags = 6;              // voided tags before the provider is called broken
 constexpr double kReleasePatience = 600;  // seconds of failing calls before `release` says so
 
 std::string letters(const std::string& text, size_t most) {
@@ -53,7 +53,8 @@ Co<void> end_surplus(RentWorld world, Provider& provider, Handle handle) {
     Sleep pause(world.loop, wait.next());
     co_await pause;
   }
-  log_warning("instance " + handle.tag + " of " + handle.provider + " could not be ended now; choline gc will");
+  log_warning("instance " + handle.tag + " of " + handle.provider +
+              " could not be ended now; choline gc will");
 }
 
 // Looks until the tag is seen, or until a complete list made after `settle` seconds does not show
@@ -78,7 +79,10 @@ Co<std::vector<Instance>> resolve(RentWorld world, Provider& provider, std::stri
 class Renting {
  public:
   Renting(RentWorld world, RentRequest request, StepContext context, Provider& provider)
-      : world_(world), request_(std::move(request)), context_(std::move(context)), provider_(provider) {
+      : world_(world),
+        request_(std::move(request)),
+        context_(std::move(context)),
+        provider_(provider) {
     step_ = context_.run.empty() ? random_id(8) : context_.key;
   }
 
@@ -173,7 +177,8 @@ class Renting {
     co_await end_surplus(world_, provider_, handle);
   }
 
-  Result<ResourceRow> live(const Handle& handle, double price, const std::string& host, double since) {
+  Result<ResourceRow> live(const Handle& handle, double price, const std::string& host,
+                           double since) {
     LiveFacts facts;
     facts.provider_id = handle.id;
     facts.price = price;
@@ -224,8 +229,9 @@ Co<Status> terminate(RentWorld world, Provider& provider, Handle handle) {
     if (seen && !*seen) co_return done();
     if (world.loop.ticks() > give_up) {
       if (!ended) co_return ended.error();
-      co_return Error(ErrorKind::timeout, "instance " + handle.tag + " of " + handle.provider +
-                                              " does not end; look at it there, and run choline gc");
+      co_return Error(ErrorKind::timeout,
+                      "instance " + handle.tag + " of " + handle.provider +
+                          " does not end; look at it there, and run choline gc");
     }
     Sleep pause(world.loop, wait.next());
     co_await pause;
@@ -265,12 +271,14 @@ Change fenced(const StepContext& context, Change change) {
   };
 }
 
-std::string install_prefix(const std::string& install) { return "cho-" + letters(install, 8) + "-"; }
+std::string install_prefix(const std::string& install) {
+  return "cho-" + letters(install, 8) + "-";
+}
 
-std::string instance_tag(const std::string& install, const std::string& run, const std::string& step,
-                         int attempt) {
-  return install_prefix(install) + letters(run, 8) + "-" + sha256_hex(run + "\n" + step).substr(0, 8) +
-         "-" + std::to_string(attempt);
+std::string instance_tag(const std::string& install, const std::string& run,
+                         const std::string& step, int attempt) {
+  return install_prefix(install) + letters(run, 8) + "-" +
+         sha256_hex(run + "\n" + step).substr(0, 8) + "-" + std::to_string(attempt);
 }
 
 Co<Result<ResourceRow>> rent(RentWorld world, RentRequest request, StepContext context) {
@@ -284,7 +292,8 @@ Co<Result<ResourceRow>> rent(RentWorld world, RentRequest request, StepContext c
 Co<Result<Released>> release(RentWorld world, std::string tag, StepContext context) {
   Result<std::optional<ResourceRow>> found = find_resource(world.store.db(), tag);
   if (!found) co_return found.error();
-  if (!*found) co_return Error(ErrorKind::not_found, "there is no instance " + choline::quoted(tag));
+  if (!*found)
+    co_return Error(ErrorKind::not_found, "there is no instance " + choline::quoted(tag));
   ResourceRow row = std::move(**found);
   if (row.state == ResourceState::gone || row.state == ResourceState::voided) {
     co_return Released{true, row.cost(world.loop.wall())};

@@ -29,8 +29,9 @@ struct RentRequest {
   bool keep = false;  // the reaper leaves it alone when its run has ended
 };
 
-// Gives the live row. A definite refusal comes back as the provider's error; doubt never does: it is
-// resolved by looking. The row's change to `live` or `void` goes into the step's own transaction.
+// Gives the live row. A definite refusal comes back as the provider's error; doubt never does: it
+// is resolved by looking. The row's change to `live` or `void` goes into the step's own
+// transaction.
 Co<Result<ResourceRow>> rent(RentWorld world, RentRequest request, StepContext context);
 
 struct Released {
@@ -52,8 +53,8 @@ Co<Result<std::vector<ReleaseOutcome>>> release_all(RentWorld world, std::string
 Change fenced(const StepContext& context, Change change);
 
 // "cho-<install>-<run>-<step>-<attempt>"
-std::string instance_tag(const std::string& install, const std::string& run, const std::string& step,
-                         int attempt);
+std::string instance_tag(const std::string& install, const std::string& run,
+                         const std::string& step, int attempt);
 std::string install_prefix(const std::string& install);
 
 }  // namespace choline

@@ -28,20 +28,26 @@ std::string subject(const HttpRequest& request) {
   return request.method + " " + url;
 }
 
-bool is_safe(const std::string& method) { return method == "GET" || method == "HEAD"; }
+bool is_safe(const std::string& method) {
+  return method == "GET" || method == "HEAD";
+}
 
 ErrorKind kind_of(CURLcode code) {
   switch (code) {
-    case CURLE_OPERATION_TIMEDOUT: return ErrorKind::timeout;
+    case CURLE_OPERATION_TIMEDOUT:
+      return ErrorKind::timeout;
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_TOO_MANY_REDIRECTS:
-    case CURLE_WEIRD_SERVER_REPLY: return ErrorKind::invalid;
+    case CURLE_WEIRD_SERVER_REPLY:
+      return ErrorKind::invalid;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_ISSUER_ERROR: return ErrorKind::refused;
-    default: return ErrorKind::transient;
+    case CURLE_SSL_ISSUER_ERROR:
+      return ErrorKind::refused;
+    default:
+      return ErrorKind::transient;
   }
 }
 
@@ -240,7 +246,8 @@ void Http::Transfer::complete(CURLcode code) {
 bool Http::Transfer::set_headers() {
   bool has_expect = false;
   for (const auto& [name, value] : request_.headers) {
-    if (name.find_first_of("\r\n:") != std::string::npos || value.find_first_of("\r\n") != std::string::npos) {
+    if (name.find_first_of("\r\n:") != std::string::npos ||
+        value.find_first_of("\r\n") != std::string::npos) {
       return false;  // would smuggle further headers
     }
     has_expect |= to_lower(name) == "expect";
@@ -262,7 +269,9 @@ bool Http::Transfer::set_headers() {
 bool Http::Transfer::prepare() {
   CURL* handle = handle_.get();
   bool good = true;
-  auto set = [&](CURLoption option, auto value) { good = good && curl_easy_setopt(handle, option, value) == CURLE_OK; };
+  auto set = [&](CURLoption option, auto value) {
+    good = good && curl_easy_setopt(handle, option, value) == CURLE_OK;
+  };
   set(CURLOPT_URL, request_.url.c_str());
   set(CURLOPT_PROTOCOLS_STR, "http,https");
   set(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
@@ -334,11 +343,14 @@ size_t Http::Transfer::on_header(char* bytes, size_t size, size_t count, void* s
 Error Http::Transfer::error() const {
   Json fields = {{"maybe_sent", maybe_sent_}, {"curl", static_cast<int>(code_)}};
   if (too_large_) {
-    return Error(ErrorKind::invalid, subject(request_) + ": the answer is larger than " +
-                                         std::to_string(request_.most_bytes) + " bytes", std::move(fields));
+    return Error(ErrorKind::invalid,
+                 subject(request_) + ": the answer is larger than " +
+                     std::to_string(request_.most_bytes) + " bytes",
+                 std::move(fields));
   }
   if (code_ == CURLE_FAILED_INIT) {
-    return Error(ErrorKind::invalid, subject(request_) + ": the request could not be made", std::move(fields));
+    return Error(ErrorKind::invalid, subject(request_) + ": the request could not be made",
+                 std::move(fields));
   }
   // Not curl's own words for a bad URL: they may repeat it.
   bool tells_url = code_ == CURLE_URL_MALFORMAT;

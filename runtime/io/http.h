@@ -19,11 +19,11 @@ struct HttpRequest {
   std::string url;  // http or https; what follows '?' never appears in messages
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
-  double timeout = 60;          // seconds for everything
-  double connect_timeout = 15;  // seconds until a connection stands
+  double timeout = 60;                   // seconds for everything
+  double connect_timeout = 15;           // seconds until a connection stands
   size_t most_bytes = size_t{64} << 20;  // of the answer's body
-  int redirects = 0;            // followed for GET and HEAD; 0: a redirect is an answer
-  std::string ca_file;          // instead of the system's certificates
+  int redirects = 0;                     // followed for GET and HEAD; 0: a redirect is an answer
+  std::string ca_file;                   // instead of the system's certificates
 };
 
 struct HttpResponse {

@@ -27,7 +27,9 @@ void LineSplitter::feed(std::string_view bytes, const LineFn& line) {
   }
 }
 
-void LineSplitter::finish(const LineFn& line) { emit(line); }
+void LineSplitter::finish(const LineFn& line) {
+  emit(line);
+}
 
 // ESC [ … letter, ESC ] … (BEL or ESC \), and two-byte escapes.
 std::string strip_escapes(std::string_view text) {
@@ -55,7 +57,8 @@ std::string strip_escapes(std::string_view text) {
 Result<std::vector<MetricSpec>> metric_specs(const Json& value) {
   std::vector<MetricSpec> specs;
   if (value.is_null() || (value.is_array() && value.empty())) return specs;
-  if (!value.is_object()) return Error(ErrorKind::invalid, "metrics: expected a table of patterns by name");
+  if (!value.is_object())
+    return Error(ErrorKind::invalid, "metrics: expected a table of patterns by name");
   for (const auto& [name, entry] : value.items()) {
     MetricSpec spec;
     spec.name = name;
@@ -83,7 +86,8 @@ std::optional<double> number_in(std::string_view text) {
   auto [stop, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (fault == std::errc::result_out_of_range) return std::nullopt;
   if (fault != std::errc()) return std::nullopt;
-  if (stop != text.data() + text.size() && (std::isalnum(static_cast<unsigned char>(*stop)) || *stop == '_')) {
+  if (stop != text.data() + text.size() &&
+      (std::isalnum(static_cast<unsigned char>(*stop)) || *stop == '_')) {
     return std::nullopt;
   }
   return value;
@@ -91,13 +95,15 @@ std::optional<double> number_in(std::string_view text) {
 
 namespace {
 
-std::optional<double> number_after(std::string_view line, const std::string& lower, std::string_view word) {
+std::optional<double> number_after(std::string_view line, const std::string& lower,
+                                   std::string_view word) {
   for (size_t at = lower.find(word); at != std::string::npos; at = lower.find(word, at + 1)) {
     size_t begin = lower.find_first_not_of("=: \t[#", at + word.size());
     if (begin == std::string::npos || begin == at + word.size()) continue;
     if (!std::isdigit(static_cast<unsigned char>(line[begin]))) continue;
     double value = 0;
-    std::from_chars(line.data() + begin, line.data() + line.size(), value, std::chars_format::fixed);
+    std::from_chars(line.data() + begin, line.data() + line.size(), value,
+                    std::chars_format::fixed);
     return value;
   }
   return std::nullopt;
@@ -105,7 +111,8 @@ std::optional<double> number_after(std::string_view line, const std::string& low
 
 bool small_is_good(const std::string& name) {
   std::string lower = to_lower(name);
-  for (const char* word : {"loss", "err", "perplexity", "ppl", "mse", "mae", "rmse", "wer", "cer", "fid"}) {
+  for (const char* word :
+       {"loss", "err", "perplexity", "ppl", "mse", "mae", "rmse", "wer", "cer", "fid"}) {
     if (lower.find(word) != std::string::npos) return true;
   }
   return false;
@@ -123,15 +130,19 @@ Result<MetricTaker> MetricTaker::make(std::vector<MetricSpec> specs) {
   MetricTaker taker;
   for (MetricSpec& spec : specs) {
     Result<Pattern> value = Pattern::compile(spec.pattern);
-    if (!value) return Error(ErrorKind::invalid, "metric " + spec.name + ": " + value.error().message);
+    if (!value)
+      return Error(ErrorKind::invalid, "metric " + spec.name + ": " + value.error().message);
     std::optional<Pattern> step;
     if (!spec.step.empty()) {
       Result<Pattern> read = Pattern::compile(spec.step);
-      if (!read) return Error(ErrorKind::invalid, "step of metric " + spec.name + ": " + read.error().message);
+      if (!read)
+        return Error(ErrorKind::invalid,
+                     "step of metric " + spec.name + ": " + read.error().message);
       step = std::move(*read);
     }
     bool small = spec.goal == Goal::min || (spec.goal == Goal::none && small_is_good(spec.name));
-    taker.metrics_.push_back(Metric{std::move(spec), std::move(*value), std::move(step), small, {}});
+    taker.metrics_.push_back(
+        Metric{std::move(spec), std::move(*value), std::move(step), small, {}});
   }
   return taker;
 }

@@ -38,8 +38,8 @@ enum class Goal { none, max, min };
 
 struct MetricSpec {
   std::string name;
-  std::string pattern;  // its first capture, else its whole match, is the value
-  std::string step;     // empty: "step" or "epoch" and a number on the same line, else the count
+  std::string pattern;     // its first capture, else its whole match, is the value
+  std::string step;        // empty: "step" or "epoch" and a number on the same line, else the count
   Goal goal = Goal::none;  // none: by the name, "loss" and its like are better when small
 };
 // {loss = {pattern, step, goal}} or {loss = "pattern"}
@@ -53,7 +53,7 @@ struct MetricPoint {
 
 struct MetricSummary {
   double last = 0, best = 0, min = 0, max = 0;
-  double step = 0;      // of the last
+  double step = 0;  // of the last
   int64_t count = 0;
   int64_t not_finite = 0;
 };
@@ -64,8 +64,8 @@ class MetricTaker {
 
   // The points that the line gives.
   std::vector<MetricPoint> take(std::string_view line);
-  // {loss = {last, best, min, max, count, step}}. `last` may be infinite or NaN, `not_finite` counts
-  // those; best, min and max are of the finite ones and absent when there are none.
+  // {loss = {last, best, min, max, count, step}}. `last` may be infinite or NaN, `not_finite`
+  // counts those; best, min and max are of the finite ones and absent when there are none.
   Json summary() const;
 
  private:
@@ -80,7 +80,8 @@ class MetricTaker {
   std::vector<Metric> metrics_;
 };
 
-// The number at the start of `text`: "0.93,", "93%", "nan", "+inf", "1e-3)". nullopt when letters follow it.
+// The number at the start of `text`: "0.93,", "93%", "nan", "+inf", "1e-3)". nullopt when letters
+// follow it.
 std::optional<double> number_in(std::string_view text);
 // The number after "step" (first) or "epoch" in `line`, with "=", ":" or blanks between.
 std::optional<double> step_in(std::string_view line);

@@ -18,18 +18,42 @@ std::bitset<256> bytes_where(int (*is)(int)) {
 std::bitset<256> class_bytes(unsigned char letter) {
   std::bitset<256> bytes;
   switch (std::tolower(letter)) {
-    case 'a': bytes = bytes_where(std::isalpha); break;
-    case 'c': bytes = bytes_where(std::iscntrl); break;
-    case 'd': bytes = bytes_where(std::isdigit); break;
-    case 'g': bytes = bytes_where(std::isgraph); break;
-    case 'l': bytes = bytes_where(std::islower); break;
-    case 'p': bytes = bytes_where(std::ispunct); break;
-    case 's': bytes = bytes_where(std::isspace); break;
-    case 'u': bytes = bytes_where(std::isupper); break;
-    case 'w': bytes = bytes_where(std::isalnum); break;
-    case 'x': bytes = bytes_where(std::isxdigit); break;
-    case 'z': bytes.set(0); break;
-    default: bytes.set(letter); return bytes;
+    case 'a':
+      bytes = bytes_where(std::isalpha);
+      break;
+    case 'c':
+      bytes = bytes_where(std::iscntrl);
+      break;
+    case 'd':
+      bytes = bytes_where(std::isdigit);
+      break;
+    case 'g':
+      bytes = bytes_where(std::isgraph);
+      break;
+    case 'l':
+      bytes = bytes_where(std::islower);
+      break;
+    case 'p':
+      bytes = bytes_where(std::ispunct);
+      break;
+    case 's':
+      bytes = bytes_where(std::isspace);
+      break;
+    case 'u':
+      bytes = bytes_where(std::isupper);
+      break;
+    case 'w':
+      bytes = bytes_where(std::isalnum);
+      break;
+    case 'x':
+      bytes = bytes_where(std::isxdigit);
+      break;
+    case 'z':
+      bytes.set(0);
+      break;
+    default:
+      bytes.set(letter);
+      return bytes;
   }
   return std::isupper(letter) ? ~bytes : bytes;
 }
@@ -55,11 +79,13 @@ class PatternReader {
 
  private:
   Error fault(std::string what) const {
-    return Error(ErrorKind::invalid,
-                 "pattern '" + std::string(text_) + "' at byte " + std::to_string(at_ + 1) + ": " + what);
+    return Error(ErrorKind::invalid, "pattern '" + std::string(text_) + "' at byte " +
+                                         std::to_string(at_ + 1) + ": " + what);
   }
   bool more(size_t ahead = 0) const { return at_ + ahead < text_.size(); }
-  unsigned char byte(size_t ahead = 0) const { return static_cast<unsigned char>(text_[at_ + ahead]); }
+  unsigned char byte(size_t ahead = 0) const {
+    return static_cast<unsigned char>(text_[at_ + ahead]);
+  }
 
   Status read_item() {
     Pattern::Item item;
@@ -271,22 +297,26 @@ class PatternMatcher {
       case Pattern::Kind::frontier: {
         auto before = at == 0 ? 0 : static_cast<unsigned char>(subject_[at - 1]);
         auto here = at == subject_.size() ? 0 : static_cast<unsigned char>(subject_[at]);
-        if (!item.bytes[static_cast<size_t>(before)] && item.bytes[static_cast<size_t>(here)]) return at;
+        if (!item.bytes[static_cast<size_t>(before)] && item.bytes[static_cast<size_t>(here)])
+          return at;
         return std::nullopt;
       }
-      case Pattern::Kind::balance: return balanced(item, at);
+      case Pattern::Kind::balance:
+        return balanced(item, at);
       case Pattern::Kind::back: {
         const Span& span = spans_[item.capture];
         std::string_view text = subject_.substr(span.begin, span.end - span.begin);
         if (subject_.substr(at).starts_with(text)) return at + text.size();
         return std::nullopt;
       }
-      default: return std::nullopt;
+      default:
+        return std::nullopt;
     }
   }
 
   std::optional<size_t> balanced(const Pattern::Item& item, size_t at) {
-    if (at >= subject_.size() || static_cast<unsigned char>(subject_[at]) != item.first) return std::nullopt;
+    if (at >= subject_.size() || static_cast<unsigned char>(subject_[at]) != item.first)
+      return std::nullopt;
     size_t depth = 1;
     for (size_t in = at + 1; in < subject_.size() && spend(); ++in) {
       auto c = static_cast<unsigned char>(subject_[in]);
@@ -338,9 +368,9 @@ class PatternMatcher {
     found.begin = begin;
     found.end = end;
     for (const Span& span : spans_) {
-      found.captures.push_back(span.position
-                                   ? std::to_string(span.begin + 1)
-                                   : std::string(subject_.substr(span.begin, span.end - span.begin)));
+      found.captures.push_back(
+          span.position ? std::to_string(span.begin + 1)
+                        : std::string(subject_.substr(span.begin, span.end - span.begin)));
     }
     return found;
   }
@@ -351,9 +381,12 @@ class PatternMatcher {
   std::vector<Span> spans_;
 };
 
-Result<Pattern> Pattern::compile(std::string_view text) { return PatternReader(text).read(); }
+Result<Pattern> Pattern::compile(std::string_view text) {
+  return PatternReader(text).read();
+}
 
-std::optional<PatternMatch> Pattern::find(std::string_view subject, bool* exhausted, size_t limit) const {
+std::optional<PatternMatch> Pattern::find(std::string_view subject, bool* exhausted,
+                                          size_t limit) const {
   PatternMatcher matcher(*this, subject, limit);
   std::optional<PatternMatch> found = matcher.find();
   if (exhausted) *exhausted = !found && matcher.exhausted();

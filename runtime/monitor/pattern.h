@@ -14,8 +14,8 @@
 namespace choline {
 
 struct PatternMatch {
-  size_t begin = 0;  // from 0
-  size_t end = 0;    // one past the last byte
+  size_t begin = 0;                   // from 0
+  size_t end = 0;                     // one past the last byte
   std::vector<std::string> captures;  // a position capture is its number, from 1, as text
 };
 
@@ -36,8 +36,8 @@ class Pattern {
   struct Item {
     Kind kind = Kind::set;
     Repeat repeat = Repeat::once;
-    std::bitset<256> bytes;  // set, frontier
-    size_t capture = 0;      // open, close, back
+    std::bitset<256> bytes;             // set, frontier
+    size_t capture = 0;                 // open, close, back
     unsigned char first = 0, last = 0;  // balance
   };
   std::vector<Item> items_;

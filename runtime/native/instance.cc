@@ -18,7 +18,8 @@ std::string text_field(const Json& fields, const char* key) {
 }
 
 Result<RentRequest> rent_request(const Json& fields) {
-  if (!fields.is_object()) return Error(ErrorKind::invalid, "native.instance.create: expected a table");
+  if (!fields.is_object())
+    return Error(ErrorKind::invalid, "native.instance.create: expected a table");
   Result<Offer> offer = offer_from_json(field(fields, "offer"));
   if (!offer) return offer.error();
   RentRequest request;
@@ -38,12 +39,9 @@ Co<Result<Json>> instance_create(Services& services, Json args, StepContext cont
   if (!request) co_return request.error();
   Result<ResourceRow> row = co_await rent((*instances)->world(), *request, context);
   if (!row) co_return row.error();
-  co_return Json{{"tag", row->tag},
-                 {"name", row->name},
-                 {"provider", row->provider},
-                 {"provider_id", row->provider_id},
-                 {"price", row->price},
-                 {"host", row->host}};
+  co_return Json{{"tag", row->tag},           {"name", row->name},
+                 {"provider", row->provider}, {"provider_id", row->provider_id},
+                 {"price", row->price},       {"host", row->host}};
 }
 
 Co<Result<Json>> instance_ready(Services& services, Json args, StepContext) {
@@ -82,7 +80,8 @@ Co<Result<Json>> instance_exec(Services& services, Json args, StepContext contex
   if (!instances) co_return instances.error();
   Result<std::string> tag = string_arg(args, 0, "native.instance.exec");
   if (!tag) co_return tag.error();
-  Result<Json> result = co_await exec_command(**instances, *tag, arg(args, 1), arg(args, 2), context);
+  Result<Json> result =
+      co_await exec_command(**instances, *tag, arg(args, 1), arg(args, 2), context);
   co_return result;
 }
 

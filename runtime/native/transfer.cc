@@ -35,7 +35,8 @@ struct Opened {
 Co<Result<Opened>> open_side(Services& services, Json side) {
   Opened opened;
   opened.path = text_field(side, "path");
-  if (opened.path.empty()) co_return Error(ErrorKind::invalid, "native.transfer: a side has no path");
+  if (opened.path.empty())
+    co_return Error(ErrorKind::invalid, "native.transfer: a side has no path");
   std::string tag = text_field(side, "tag");
   if (tag.empty()) co_return opened;
   Result<Instances*> instances = services.instances();
@@ -67,13 +68,11 @@ SyncOptions options_of(const Json& fields) {
 Json report_json(const SyncReport& report, bool dry_run, double seconds) {
   uint64_t moved = std::min(report.files_moved, report.entries);
   Json skipped = Json::array();
-  for (const SyncNote& note : report.skipped) skipped.push_back({{"path", note.path}, {"why", note.why}});
-  Json told = {{"files", report.files_moved},
-               {"bytes", report.bytes_moved},
-               {"deleted", report.removed},
-               {"unchanged", report.entries - moved},
-               {"skipped", std::move(skipped)},
-               {"seconds", seconds}};
+  for (const SyncNote& note : report.skipped)
+    skipped.push_back({{"path", note.path}, {"why", note.why}});
+  Json told = {{"files", report.files_moved},   {"bytes", report.bytes_moved},
+               {"deleted", report.removed},     {"unchanged", report.entries - moved},
+               {"skipped", std::move(skipped)}, {"seconds", seconds}};
   if (!dry_run) return told;
   Json plan = Json::array();
   for (const SyncMove& move : report.moves) {
@@ -85,10 +84,13 @@ Json report_json(const SyncReport& report, bool dry_run, double seconds) {
 
 Error some_failed(const std::string& name, const SyncReport& report) {
   Json list = Json::array();
-  for (const SyncNote& note : report.failed) list.push_back({{"path", note.path}, {"why", note.why}});
+  for (const SyncNote& note : report.failed)
+    list.push_back({{"path", note.path}, {"why", note.why}});
   const SyncNote& first = report.failed.front();
-  std::string message = "sync " + choline::quoted(name) + ": " + choline::quoted(first.path) + ": " + first.why;
-  if (report.failed.size() > 1) message += ", and " + std::to_string(report.failed.size() - 1) + " more";
+  std::string message =
+      "sync " + choline::quoted(name) + ": " + choline::quoted(first.path) + ": " + first.why;
+  if (report.failed.size() > 1)
+    message += ", and " + std::to_string(report.failed.size() - 1) + " more";
   return Error(ErrorKind::io, message, {{"failed", std::move(list)}});
 }
 
@@ -96,7 +98,10 @@ Error some_failed(const std::string& name, const SyncReport& report) {
 class Shown {
  public:
   Shown(Services& services, std::string name, bool to_instance)
-      : services_(services), name_(std::move(name)), to_instance_(to_instance), began_(services.loop.ticks()) {}
+      : services_(services),
+        name_(std::move(name)),
+        to_instance_(to_instance),
+        began_(services.loop.ticks()) {}
 
   void progress(const SyncProgress& now) {
     double at = services_.loop.ticks();
@@ -144,8 +149,9 @@ Co<Result<Json>> transfer_sync(Services& services, Json args, StepContext) {
   std::string from_tag = text_field(field(fields, "from"), "tag");
   std::string to_tag = text_field(field(fields, "to"), "tag");
   if (!from_tag.empty() && !to_tag.empty()) {
-    co_return Error(ErrorKind::unsupported, "sync " + choline::quoted(name) +
-                                                ": one side must be here; two instances are not connected");
+    co_return Error(ErrorKind::unsupported,
+                    "sync " + choline::quoted(name) +
+                        ": one side must be here; two instances are not connected");
   }
   SyncOptions options = options_of(fields);
   Shown shown(services, name, !to_tag.empty());

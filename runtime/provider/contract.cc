@@ -6,9 +6,10 @@
 namespace choline {
 namespace {
 
-constexpr std::array kStates = {"requested", "starting", "running",    "stopping",
-                                "stopped",   "terminated", "failed", "preempted"};
-constexpr std::array kScopes = {"request", "offer", "machine", "zone", "region", "account", "provider"};
+constexpr std::array kStates = {"requested", "starting",   "running", "stopping",
+                                "stopped",   "terminated", "failed",  "preempted"};
+constexpr std::array kScopes = {"request", "offer",   "machine", "zone",
+                                "region",  "account", "provider"};
 constexpr std::array kSent = {"no", "rejected", "unknown"};
 
 // A field that may be absent; a wrong type reads as absent, since the writer was ours or checked.
@@ -39,15 +40,17 @@ Result<int64_t> whole(const Json& from, const char* key) {
   if (value.is_null()) return int64_t{0};
   double number = value.is_number() ? value.get<double>() : -1;
   if (number < 0 || number > 9007199254740992.0 || std::floor(number) != number) {
-    return Error(ErrorKind::invalid, std::string(key) + ": expected a whole number of 0 or more, got " +
-                                         value.dump());
+    return Error(ErrorKind::invalid,
+                 std::string(key) + ": expected a whole number of 0 or more, got " + value.dump());
   }
   return static_cast<int64_t>(number);
 }
 
 }  // namespace
 
-std::string_view to_text(InstanceState state) { return kStates[static_cast<size_t>(state)]; }
+std::string_view to_text(InstanceState state) {
+  return kStates[static_cast<size_t>(state)];
+}
 
 std::optional<InstanceState> instance_state(std::string_view word) {
   for (size_t i = 0; i < kStates.size(); ++i) {
@@ -56,8 +59,12 @@ std::optional<InstanceState> instance_state(std::string_view word) {
   return std::nullopt;
 }
 
-std::string_view to_text(Scope scope) { return kScopes[static_cast<size_t>(scope)]; }
-std::string_view to_text(Sent sent) { return kSent[static_cast<size_t>(sent)]; }
+std::string_view to_text(Scope scope) {
+  return kScopes[static_cast<size_t>(scope)];
+}
+std::string_view to_text(Sent sent) {
+  return kSent[static_cast<size_t>(sent)];
+}
 
 Error to_error(const ProviderError& error) {
   Json fields = {{"scope", to_text(error.scope)}, {"sent", to_text(error.sent)}};
@@ -99,12 +106,15 @@ Result<OfferQuery> query_from_json(const Json& value) {
 }
 
 Json to_json(const Offer& offer) {
-  Json value = {{"id", offer.id},         {"provider", offer.provider}, {"region", offer.region},
-                {"zone", offer.zone},     {"type", offer.type},         {"cpus", offer.cpus},
-                {"memory", offer.memory}, {"disk", offer.disk},         {"price", offer.price},
-                {"spot", offer.spot},     {"raw", offer.raw}};
+  Json value = {{"id", offer.id},         {"provider", offer.provider},
+                {"region", offer.region}, {"zone", offer.zone},
+                {"type", offer.type},     {"cpus", offer.cpus},
+                {"memory", offer.memory}, {"disk", offer.disk},
+                {"price", offer.price},   {"spot", offer.spot},
+                {"raw", offer.raw}};
   if (offer.gpu) {
-    value["gpu"] = {{"name", offer.gpu->name}, {"count", offer.gpu->count}, {"memory", offer.gpu->memory}};
+    value["gpu"] = {
+        {"name", offer.gpu->name}, {"count", offer.gpu->count}, {"memory", offer.gpu->memory}};
   }
   if (offer.reliability) value["reliability"] = *offer.reliability;
   return value;
@@ -136,8 +146,8 @@ Result<Offer> offer_from_json(const Json& value) {
 }
 
 Json to_json(const Spec& spec) {
-  return {{"name", spec.name},         {"image", spec.image},         {"disk", spec.disk},
-          {"spot", spec.spot},         {"max_price", spec.max_price}, {"lifetime", spec.lifetime},
+  return {{"name", spec.name},        {"image", spec.image},         {"disk", spec.disk},
+          {"spot", spec.spot},        {"max_price", spec.max_price}, {"lifetime", spec.lifetime},
           {"settings", spec.settings}};
 }
 
@@ -173,20 +183,17 @@ Handle handle_from_json(const Json& value) {
 
 Json to_json(const Caps& caps) {
   constexpr std::array kWords = {"token", "name", "lookup"};
-  return {{"name", caps.name},
-          {"idempotency", kWords[static_cast<size_t>(caps.idempotency)]},
-          {"settle", caps.settle},
-          {"poll", caps.poll},
-          {"spot", caps.spot},
-          {"stop", caps.stop},
-          {"lifetime", caps.lifetime},
-          {"drill", caps.drill},
-          {"kind", caps.kind}};
+  return {
+      {"name", caps.name},         {"idempotency", kWords[static_cast<size_t>(caps.idempotency)]},
+      {"settle", caps.settle},     {"poll", caps.poll},
+      {"spot", caps.spot},         {"stop", caps.stop},
+      {"lifetime", caps.lifetime}, {"drill", caps.drill},
+      {"kind", caps.kind}};
 }
 
 Co<Result<Json>> Provider::drill(Json) {
-  co_return Error(ErrorKind::unsupported,
-                  "faults cannot be caused on " + caps().name + "; only the local provider has drills");
+  co_return Error(ErrorKind::unsupported, "faults cannot be caused on " + caps().name +
+                                              "; only the local provider has drills");
 }
 
 Result<Json> Provider::bill() {

@@ -17,7 +17,16 @@
 namespace choline {
 
 // `preempted` is only said of an instance that left `running` without our asking.
-enum class InstanceState { requested, starting, running, stopping, stopped, terminated, failed, preempted };
+enum class InstanceState {
+  requested,
+  starting,
+  running,
+  stopping,
+  stopped,
+  terminated,
+  failed,
+  preempted
+};
 std::string_view to_text(InstanceState state);
 std::optional<InstanceState> instance_state(std::string_view word);
 
@@ -34,8 +43,8 @@ struct ProviderError {
   ErrorKind kind = ErrorKind::transient;
   Scope scope = Scope::request;
   Sent sent = Sent::unknown;
-  int http = 0;         // status, 0 when there was no reply
-  std::string code;     // the provider's own word
+  int http = 0;      // status, 0 when there was no reply
+  std::string code;  // the provider's own word
   std::string message;
   std::string request_id;
   std::optional<double> retry_after;      // seconds
@@ -91,7 +100,7 @@ struct Offers {
 };
 
 struct Spec {
-  std::string name;   // the declaration's name, for people
+  std::string name;  // the declaration's name, for people
   std::string image;
   int64_t disk = 0;
   bool spot = false;
@@ -122,8 +131,8 @@ struct Endpoint {
   std::vector<std::string> argv;                         // pipe: the shell here
   std::vector<std::pair<std::string, std::string>> env;  // pipe: on top of a clean environment
   std::string folder;                                    // pipe: where it starts
-  std::string root;                                      // pipe: all below which the agent may reach
-  std::string host;                                      // ssh
+  std::string root;  // pipe: all below which the agent may reach
+  std::string host;  // ssh
   int port = 0;
   std::string user;
 };
@@ -151,8 +160,9 @@ enum class Terminated { accepted, gone, refused_retry };
 struct Caps {
   std::string name;
   Idempotency idempotency = Idempotency::lookup;
-  double settle = 60;       // seconds; more than the longest flight of a launch plus the longest lag of a list
-  double poll = 15;         // seconds between looks at an instance
+  double settle =
+      60;  // seconds; more than the longest flight of a launch plus the longest lag of a list
+  double poll = 15;  // seconds between looks at an instance
   bool spot = false;
   bool stop = false;
   bool lifetime = false;    // ends instances by itself

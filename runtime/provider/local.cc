@@ -48,7 +48,8 @@ std::vector<Gpu> ask_nvidia_smi() {
   std::vector<Gpu> gpus;
   if (access("/dev/nvidiactl", F_OK) != 0) return gpus;
   std::unique_ptr<FILE, int (*)(FILE*)> pipe(
-      popen("nvidia-smi --query-gpu=name,memory.total --format=csv,noheader,nounits 2>/dev/null", "re"),
+      popen("nvidia-smi --query-gpu=name,memory.total --format=csv,noheader,nounits 2>/dev/null",
+            "re"),
       pclose);
   if (!pipe) return gpus;
   char line[256];
@@ -57,7 +58,8 @@ std::vector<Gpu> ask_nvidia_smi() {
     if (parts.size() != 2) continue;
     std::string name(trim(parts[0]));
     long long mebibytes = std::atoll(parts[1].c_str());
-    auto same = std::find_if(gpus.begin(), gpus.end(), [&](const Gpu& gpu) { return gpu.name == name; });
+    auto same =
+        std::find_if(gpus.begin(), gpus.end(), [&](const Gpu& gpu) { return gpu.name == name; });
     if (same != gpus.end()) {
       ++same->count;
     } else {
@@ -77,7 +79,8 @@ int64_t free_disk(const std::string& root) {
 
 std::string gib(int64_t bytes) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.1f GiB", static_cast<double>(bytes) / static_cast<double>(kGib));
+  std::snprintf(text, sizeof text, "%.1f GiB",
+                static_cast<double>(bytes) / static_cast<double>(kGib));
   return text;
 }
 
@@ -93,7 +96,8 @@ std::string gpu_list(const std::vector<Gpu>& gpus) {
   return gpus.empty() ? "none" : join(names, ", ");
 }
 
-Offers offers_of(const OfferQuery& query, const LocalSettings& settings, const HostFacts& facts, int64_t disk) {
+Offers offers_of(const OfferQuery& query, const LocalSettings& settings, const HostFacts& facts,
+                 int64_t disk) {
   Offers result;
   Offer offer;
   offer.id = "local";
@@ -119,7 +123,8 @@ Offers offers_of(const OfferQuery& query, const LocalSettings& settings, const H
   }
   if (query.gpu.empty() && !facts.gpus.empty()) offer.gpu = facts.gpus.front();
   if (query.cpus > facts.cpus) {
-    refuse(std::to_string(query.cpus) + " cpus wanted; this machine has " + std::to_string(facts.cpus));
+    refuse(std::to_string(query.cpus) + " cpus wanted; this machine has " +
+           std::to_string(facts.cpus));
   }
   if (query.memory > facts.memory) {
     refuse(gib(query.memory) + " of memory wanted; this machine has " + gib(facts.memory));
@@ -170,7 +175,8 @@ HostFacts read_host_facts() {
 Result<LocalSettings> local_settings(const Json& settings) {
   LocalSettings result;
   if (settings.is_null() || (settings.is_array() && settings.empty())) return result;
-  if (!settings.is_object()) return Error(ErrorKind::invalid, "local: expected a table of settings");
+  if (!settings.is_object())
+    return Error(ErrorKind::invalid, "local: expected a table of settings");
   for (const auto& [key, value] : settings.items()) {
     if (value.is_null()) continue;
     if (key == "spot") {
@@ -181,7 +187,8 @@ Result<LocalSettings> local_settings(const Json& settings) {
     bool known = key == "price" || key == "capacity" || key == "delay" || key == "lifetime";
     if (!known) continue;  // other keys of the word are the language's business
     if (!value.is_number() || value.get<double>() < 0) {
-      return Error(ErrorKind::invalid, "local: " + key + ": expected a number of 0 or more, got " + value.dump());
+      return Error(ErrorKind::invalid,
+                   "local: " + key + ": expected a number of 0 or more, got " + value.dump());
     }
     if (key == "price") result.price = value.get<double>();
     if (key == "capacity") result.capacity = static_cast<int>(std::min(value.get<double>(), 1e6));
@@ -264,9 +271,8 @@ Co<Result<Found>> LocalProvider::find(std::string tag) {
 }
 
 Co<Result<std::optional<Instance>>> LocalProvider::get(Handle handle) {
-  std::function<Result<std::optional<Instance>>()> act = [root = root_, id = handle.id, now = loop_.wall()] {
-    return LocalCloud(root).get(id, now);
-  };
+  std::function<Result<std::optional<Instance>>()> act =
+      [root = root_, id = handle.id, now = loop_.wall()] { return LocalCloud(root).get(id, now); };
   OnWorker<Result<std::optional<Instance>>> work(loop_, std::move(act));
   Result<std::optional<Instance>> found = co_await work;
   co_return found;
@@ -299,6 +305,8 @@ Co<Result<Json>> LocalProvider::drill(Json fault) {
   co_return told;
 }
 
-Result<Json> LocalProvider::bill() { return LocalCloud(root_).bill(loop_.wall()); }
+Result<Json> LocalProvider::bill() {
+  return LocalCloud(root_).bill(loop_.wall());
+}
 
 }  // namespace choline

@@ -53,7 +53,8 @@ Status replace_text(const std::string& path, std::string_view text) {
   if (!fd) return errno_error("open " + choline::quoted(aside), errno);
   Status written = write_all(fd.get(), text, aside);
   if (!written) return written;
-  if (rename(aside.c_str(), path.c_str()) != 0) return errno_error("rename to " + choline::quoted(path), errno);
+  if (rename(aside.c_str(), path.c_str()) != 0)
+    return errno_error("rename to " + choline::quoted(path), errno);
   return done();
 }
 
@@ -114,10 +115,17 @@ struct LocalCloud::Book {
   double ended = 0;       // 0: alive
 
   Json to_json() const {
-    return {{"id", id},           {"tag", tag},         {"name", name},
-            {"state", state},     {"reason", reason},   {"price", price},
-            {"spot", spot},       {"created", created}, {"running_at", running_at},
-            {"expires_at", expires_at}, {"ended", ended}};
+    return {{"id", id},
+            {"tag", tag},
+            {"name", name},
+            {"state", state},
+            {"reason", reason},
+            {"price", price},
+            {"spot", spot},
+            {"created", created},
+            {"running_at", running_at},
+            {"expires_at", expires_at},
+            {"ended", ended}};
   }
   static Book from_json(const Json& value) {
     Book book;
@@ -145,7 +153,8 @@ Result<std::optional<LocalCloud::Book>> LocalCloud::read_book(const std::string&
   }
   Result<Json> value = parse_json(*text);
   if (!value) return value.error();
-  if (!value->is_object()) return Error(ErrorKind::invalid, "meta.json of instance " + id + " is damaged");
+  if (!value->is_object())
+    return Error(ErrorKind::invalid, "meta.json of instance " + id + " is damaged");
   return std::optional<Book>(Book::from_json(*value));
 }
 
@@ -156,7 +165,8 @@ Status LocalCloud::write_book(const Book& book) const {
 Result<std::vector<LocalCloud::Book>> LocalCloud::books() const {
   std::vector<Book> all;
   std::error_code fault;
-  for (fs::directory_iterator at(root_ + "/instances", fault), end; !fault && at != end; at.increment(fault)) {
+  for (fs::directory_iterator at(root_ + "/instances", fault), end; !fault && at != end;
+       at.increment(fault)) {
     Result<std::optional<Book>> book = read_book(at->path().filename().string());
     if (!book) return book.error();
     if (*book) all.push_back(**book);
@@ -176,7 +186,8 @@ Status LocalCloud::append_bill(const Json& entry) const {
 }
 
 // The bill first: should this process die in between, the entry comes twice and counts once.
-Status LocalCloud::end(Book& book, const std::string& state, const std::string& reason, double now) {
+Status LocalCloud::end(Book& book, const std::string& state, const std::string& reason,
+                       double now) {
   if (book.ended == 0) {
     book.ended = std::max(now, book.created);
     double seconds = book.ended - book.created;
@@ -202,7 +213,8 @@ Status LocalCloud::expire(double now) {
   for (Book& book : *all) {
     if (book.state != "alive" || book.expires_at == 0 || now < book.expires_at) continue;
     bool taken = book.spot;
-    Status ended = end(book, taken ? "preempted" : "expired", "its lifetime is over", book.expires_at);
+    Status ended =
+        end(book, taken ? "preempted" : "expired", "its lifetime is over", book.expires_at);
     if (!ended) return ended;
     kill_local_processes(book.tag, 5);
   }
@@ -224,7 +236,8 @@ Instance LocalCloud::instance_of(const Book& book, double now) const {
   if (book.state == "alive") {
     instance.state = now < book.running_at ? InstanceState::starting : InstanceState::running;
   } else {
-    instance.state = book.state == "preempted" ? InstanceState::preempted : InstanceState::terminated;
+    instance.state =
+        book.state == "preempted" ? InstanceState::preempted : InstanceState::terminated;
   }
   std::string home = folder(book.id) + "/home";
   instance.endpoint.kind = Endpoint::Kind::pipe;
@@ -238,7 +251,8 @@ Instance LocalCloud::instance_of(const Book& book, double now) const {
 Launched LocalCloud::create(const LocalLaunch& launch, const Json& delayed, double now) {
   Result<std::vector<Book>> all = books();
   if (!all) return broken(all.error());
-  auto alive = std::count_if(all->begin(), all->end(), [](const Book& b) { return b.state == "alive"; });
+  auto alive =
+      std::count_if(all->begin(), all->end(), [](const Book& b) { return b.state == "alive"; });
   if (launch.capacity > 0 && alive >= launch.capacity) {
     return rejected(ErrorKind::no_capacity, Scope::offer,
                     "local has no capacity: all " + std::to_string(launch.capacity) + " in use");
@@ -251,13 +265,18 @@ Launched LocalCloud::create(const LocalLaunch& launch, const Json& delayed, doub
   book.price = launch.price;
   book.spot = launch.spot;
   book.created = now;
-  book.running_at = now + launch.delay + (delayed.is_object() ? delayed.value("seconds", 0.0) : 0.0);
+  book.running_at =
+      now + launch.delay + (delayed.is_object() ? delayed.value("seconds", 0.0) : 0.0);
   if (launch.lifetime > 0) book.expires_at = now + launch.lifetime;
   Status made = make_folders(folder(book.id) + "/home");
   if (made) made = write_book(book);
   if (made) {
-    made = append_bill({{"event", "created"}, {"id", book.id}, {"tag", book.tag},
-                        {"created", book.created}, {"price", book.price}, {"spot", book.spot}});
+    made = append_bill({{"event", "created"},
+                        {"id", book.id},
+                        {"tag", book.tag},
+                        {"created", book.created},
+                        {"price", book.price},
+                        {"spot", book.spot}});
   }
   if (!made) {
     std::error_code ignored;  // the folder without a bill is what must not stay; the error is told
@@ -275,7 +294,8 @@ Launched LocalCloud::launch(const LocalLaunch& launch, double now) {
   Result<Json> refuse = take_fault("refuse");
   if (!refuse) return broken(refuse.error());
   if (refuse->is_object()) {
-    ErrorKind kind = error_kind(refuse->value("kind", "no_capacity")).value_or(ErrorKind::no_capacity);
+    ErrorKind kind =
+        error_kind(refuse->value("kind", "no_capacity")).value_or(ErrorKind::no_capacity);
     return rejected(kind, Scope::offer, "local refuses the launch: a drill asked for it");
   }
   Result<Json> lost = take_fault("lose_reply");
@@ -381,7 +401,8 @@ Result<Json> LocalCloud::take_fault(const std::string& action) {
   return Json(nullptr);
 }
 
-Result<Json> LocalCloud::drill_instance(const std::string& action, const std::string& which, double now) {
+Result<Json> LocalCloud::drill_instance(const std::string& action, const std::string& which,
+                                        double now) {
   Result<std::vector<Book>> all = books();
   if (!all) return all.error();
   std::erase_if(*all, [&](const Book& book) {
@@ -389,12 +410,13 @@ Result<Json> LocalCloud::drill_instance(const std::string& action, const std::st
     return book.state != "alive" || !named;
   });
   if (all->empty()) {
-    return Error(ErrorKind::not_found, which.empty() ? std::string("no local instance is alive")
-                                                     : "no living local instance " + choline::quoted(which));
+    return Error(ErrorKind::not_found, which.empty()
+                                           ? std::string("no local instance is alive")
+                                           : "no living local instance " + choline::quoted(which));
   }
   if (all->size() > 1) {
-    return Error(ErrorKind::conflict, std::to_string(all->size()) +
-                                          " local instances are meant; say which by its tag");
+    return Error(ErrorKind::conflict,
+                 std::to_string(all->size()) + " local instances are meant; say which by its tag");
   }
   Book book = all->front();
   Status ended = action == "preempt" ? end(book, "preempted", "preempted by a drill", now)
@@ -432,12 +454,14 @@ Result<Json> LocalCloud::drill(const Json& fault, double now) {
     std::vector<std::string> known = {"preempt", "lose", "list", "clear"};
     known.insert(known.end(), kPending.begin(), kPending.end());
     std::string message = "drill: unknown action " + choline::quoted(action);
-    if (auto near = nearest(action, known)) message += "; did you mean " + choline::quoted(*near) + "?";
+    if (auto near = nearest(action, known))
+      message += "; did you mean " + choline::quoted(*near) + "?";
     return Error(ErrorKind::invalid, message);
   }
   Json seconds = fault.value("seconds", Json(0));
   if (action == "list_lag" && (!seconds.is_number() || seconds.get<double>() > kMostLag)) {
-    return Error(ErrorKind::invalid, "drill: a list may lag by at most 2 seconds, as its caps promise");
+    return Error(ErrorKind::invalid,
+                 "drill: a list may lag by at most 2 seconds, as its caps promise");
   }
   if (action == "list_lag") {
     std::erase_if(faults->get_ref<Json::array_t&>(),

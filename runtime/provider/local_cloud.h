@@ -23,11 +23,11 @@ HostFacts read_host_facts();
 
 // The provider's settings in a cholfile: here { price = …, capacity = … }.
 struct LocalSettings {
-  double price = 0;      // USD per hour
-  int capacity = 0;      // instances alive at once, 0: no limit
+  double price = 0;  // USD per hour
+  int capacity = 0;  // instances alive at once, 0: no limit
   bool spot = false;
-  double delay = 0;      // seconds until an instance is running
-  double lifetime = 0;   // seconds after which the provider takes it away, 0: never
+  double delay = 0;     // seconds until an instance is running
+  double lifetime = 0;  // seconds after which the provider takes it away, 0: never
 };
 Result<LocalSettings> local_settings(const Json& settings);
 

@@ -40,7 +40,8 @@ bool bench_http(const std::string& url) {
   double used = processor_seconds();
   {
     std::vector<std::unique_ptr<Started>> tasks;
-    for (int i = 0; i < kTasks; ++i) tasks.push_back(std::make_unique<Started>(ask_again(http, url), finish));
+    for (int i = 0; i < kTasks; ++i)
+      tasks.push_back(std::make_unique<Started>(ask_again(http, url), finish));
     loop.run();
   }
   double seconds = wall_seconds() - began;

@@ -59,12 +59,14 @@ struct Office {
   }
   std::string rent_one(Json settings = Json::object()) {
     StepContext context = step();
-    Result<ResourceRow> row = await_rent(loop, rent(instances->world(), RentProcess::request(settings), context));
+    Result<ResourceRow> row =
+        await_rent(loop, rent(instances->world(), RentProcess::request(settings), context));
     REQUIRE(row.ok());
     keep(context);
     return row->tag;
   }
-  void start(const std::string& tag, const std::string& key, const std::string& shell, Json more = Json::object()) {
+  void start(const std::string& tag, const std::string& key, const std::string& shell,
+             Json more = Json::object()) {
     Json fields = std::move(more);
     fields["key"] = key;
     fields["task"] = "train";
@@ -109,7 +111,8 @@ TEST_CASE("a command's log comes here byte for byte, with its metrics and its en
   Result<AgentFacts> facts = await_rent(office.loop, office.instances->ready(tag, 60));
   INFO((facts ? std::string() : facts.error().message));
   REQUIRE(facts.ok());
-  office.start(tag, "r1.train.1", "for i in 1 2 3; do echo epoch $i loss=0.$i; done; echo oops >&2; exit 3",
+  office.start(tag, "r1.train.1",
+               "for i in 1 2 3; do echo epoch $i loss=0.$i; done; echo oops >&2; exit 3",
                {{"metrics", {{"loss", {{"pattern", "loss=(%S+)"}}}}}});
   Result<Json> ended = office.wait(tag, "r1.train.1");
   INFO((ended ? std::string() : ended.error().message));
@@ -154,7 +157,9 @@ TEST_CASE("a new process follows where the old one stopped, and cuts off what wa
     waiting = Started();
     std::ofstream(office.proc("r1.train.1").log, std::ios::app) << "half a li";
     // As if killed: nothing is released.
-    Result<Json> out = await_rent(office.loop, exec_command(*office.instances, tag, {{"shell", "touch go"}}, nullptr, office.step()));
+    Result<Json> out = await_rent(
+        office.loop,
+        exec_command(*office.instances, tag, {{"shell", "touch go"}}, nullptr, office.step()));
     REQUIRE(out.ok());
     office.instances.reset();
     Office next(folder.path);
@@ -204,7 +209,8 @@ TEST_CASE("a link that breaks under a command is opened again and nothing of the
   Office office(folder.path);
   office.make_run();
   std::string tag = office.rent_one();
-  office.start(tag, "r1.train.1", "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo line $i; sleep 0.02; done");
+  office.start(tag, "r1.train.1",
+               "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo line $i; sleep 0.02; done");
   Result<Instances::Client> client = await_rent(office.loop, office.instances->client(tag));
   REQUIRE(client.ok());
   Json pid = (*client)->hello().value("pid", Json(nullptr));
@@ -230,8 +236,10 @@ TEST_CASE("a secret reaches the command and not the log, the row or the folder h
   REQUIRE(ended.ok());
   CHECK(read_all(office.proc("r1.train.1").log) == "token ***************\n***************\n");
   CHECK(to_text(office.proc("r1.train.1").cmd).find("s3cr3t-value") == std::string::npos);
-  Result<Json> out = await_rent(office.loop, exec_command(*office.instances, tag, {{"shell", "echo $T; exit 4"}},
-                                                      {{"env", {{"T", {{"secret", "CHOLINE_TEST_TOKEN"}}}}}}, office.step()));
+  Result<Json> out =
+      await_rent(office.loop, exec_command(*office.instances, tag, {{"shell", "echo $T; exit 4"}},
+                                           {{"env", {{"T", {{"secret", "CHOLINE_TEST_TOKEN"}}}}}},
+                                           office.step()));
   REQUIRE(out.ok());
   CHECK((*out)["code"] == 4);
   CHECK((*out)["out"] == "***************\n");
@@ -245,18 +253,28 @@ TEST_CASE("the same key is started once, and a signal ends it") {
   std::string tag = office.rent_one();
   office.start(tag, "r1.train.1", "echo started >> count; while :; do sleep 1000; done");
   StepContext context = office.step();
-  Json fields = {{"key", "r1.train.1"}, {"task", "train"}, {"attempt", 1}, {"command", {{"shell", "echo started >> count"}}}};
-  Result<Json> again = await_rent(office.loop, start_command(*office.instances, tag, fields, context));
+  Json fields = {{"key", "r1.train.1"},
+                 {"task", "train"},
+                 {"attempt", 1},
+                 {"command", {{"shell", "echo started >> count"}}}};
+  Result<Json> again =
+      await_rent(office.loop, start_command(*office.instances, tag, fields, context));
   REQUIRE(again.ok());
   CHECK((*again)["already"] == true);
   Json until_up = {{"shell", "until [ -s count ]; do sleep 0.01; done"}};
-  REQUIRE(await_rent(office.loop, exec_command(*office.instances, tag, until_up, nullptr, office.step())).ok());
-  REQUIRE(await_rent(office.loop, signal_command(*office.instances, tag, "r1.train.1", "TERM")).ok());
+  REQUIRE(await_rent(office.loop,
+                     exec_command(*office.instances, tag, until_up, nullptr, office.step()))
+              .ok());
+  REQUIRE(
+      await_rent(office.loop, signal_command(*office.instances, tag, "r1.train.1", "TERM")).ok());
   Result<Json> ended = office.wait(tag, "r1.train.1");
   REQUIRE(ended.ok());
   CHECK((*ended)["code"] == 143);
-  REQUIRE(await_rent(office.loop, signal_command(*office.instances, tag, "r1.train.1", "TERM")).ok());
-  Result<Json> out = await_rent(office.loop, exec_command(*office.instances, tag, {{"shell", "cat count"}}, nullptr, office.step()));
+  REQUIRE(
+      await_rent(office.loop, signal_command(*office.instances, tag, "r1.train.1", "TERM")).ok());
+  Result<Json> out = await_rent(
+      office.loop,
+      exec_command(*office.instances, tag, {{"shell", "cat count"}}, nullptr, office.step()));
   REQUIRE(out.ok());
   CHECK((*out)["out"] == "started\n");
 }

@@ -98,7 +98,8 @@ TEST_CASE("of two instances with one tag the first is kept and the second ended"
     process.loop.timer(after, [&process, tag, folder = folder.path] {
       LocalLaunch launch;
       launch.tag = tag;
-      REQUIRE(std::holds_alternative<Handle>(LocalCloud(folder + "/local").launch(launch, process.loop.wall())));
+      REQUIRE(std::holds_alternative<Handle>(
+          LocalCloud(folder + "/local").launch(launch, process.loop.wall())));
     });
   }
   Result<ResourceRow> row = process.rent_for("r1", "main/create");
@@ -131,7 +132,8 @@ TEST_CASE("ending all of a run asks nothing of its cholfile and takes tags in do
   LocalCloud cloud(folder.path + "/local");
   REQUIRE(std::holds_alternative<Handle>(cloud.launch(launch, process.loop.wall())));
   CHECK(process.alive().size() == 3);
-  Result<std::vector<ReleaseOutcome>> outcomes = await_rent(process.loop, release_all(process.world(), "r1"));
+  Result<std::vector<ReleaseOutcome>> outcomes =
+      await_rent(process.loop, release_all(process.world(), "r1"));
   REQUIRE(outcomes.ok());
   CHECK(outcomes->size() == 3);
   for (const ReleaseOutcome& one : *outcomes) CHECK(one.gone);
@@ -139,7 +141,9 @@ TEST_CASE("ending all of a run asks nothing of its cholfile and takes tags in do
   CHECK(process.count(ResourceState::gone) == 3);
 }
 
-TEST_CASE("the reaper ends what a finished run left, and nothing of a living run or another installation") {
+TEST_CASE(
+    "the reaper ends what a finished run left, and nothing of a living run or another "
+    "installation") {
   RentFolder folder;
   RentProcess process(folder.path);
   process.make_run("r1");
@@ -197,11 +201,14 @@ TEST_CASE("a process that lost its run may neither intend nor end") {
   RentProcess process(folder.path);
   process.make_run("r1");
   StepContext stale = process.step("r1", "main/create");
-  REQUIRE(process.store->write([&](Txn& txn) {
-    Result<int64_t> epoch = take_run(txn, "r1", nullptr);
-    return epoch ? done() : Status(epoch.error());
-  }).ok());
-  Result<ResourceRow> row = await_rent(process.loop, rent(process.world(), RentProcess::request(), stale));
+  REQUIRE(process.store
+              ->write([&](Txn& txn) {
+                Result<int64_t> epoch = take_run(txn, "r1", nullptr);
+                return epoch ? done() : Status(epoch.error());
+              })
+              .ok());
+  Result<ResourceRow> row =
+      await_rent(process.loop, rent(process.world(), RentProcess::request(), stale));
   REQUIRE_FALSE(row.ok());
   CHECK(row.error().kind == ErrorKind::conflict);
   CHECK(process.alive().empty());
@@ -216,7 +223,8 @@ void rent_and_end(const std::string& folder) {
   _exit(released && released->gone ? 0 : 4);
 }
 
-TEST_CASE("killed at any point and begun again, there is never a second instance and none at the end") {
+TEST_CASE(
+    "killed at any point and begun again, there is never a second instance and none at the end") {
   const char* drills[] = {"", "after", "before"};
   size_t kills = 0;
   for (const char* drill : drills) {
@@ -251,7 +259,8 @@ TEST_CASE("killed at any point and begun again, there is never a second instance
       if (gone == 0) {
         std::vector<ResourceRow> live;
         for (const ResourceRow& row : again.rows()) {
-          if (row.state == ResourceState::live || row.state == ResourceState::releasing) live.push_back(row);
+          if (row.state == ResourceState::live || row.state == ResourceState::releasing)
+            live.push_back(row);
         }
         std::string tag = live.empty() ? "" : live[0].tag;
         if (tag.empty()) {

@@ -73,7 +73,10 @@ struct RentProcess {
     REQUIRE(store->write([&](Txn& txn) { return insert_run(txn, row, {}); }).ok());
   }
   void end_run(const std::string& run) {
-    REQUIRE(store->write([&](Txn& txn) { return set_run_state(txn, run, "done", nullptr, loop.wall()); }).ok());
+    REQUIRE(
+        store
+            ->write([&](Txn& txn) { return set_run_state(txn, run, "done", nullptr, loop.wall()); })
+            .ok());
   }
 
   StepContext step(const std::string& run, const std::string& key) {
@@ -107,9 +110,11 @@ struct RentProcess {
     request.spec.settings = std::move(settings);
     return request;
   }
-  Result<ResourceRow> rent_for(const std::string& run, const std::string& key, Json settings = Json::object()) {
+  Result<ResourceRow> rent_for(const std::string& run, const std::string& key,
+                               Json settings = Json::object()) {
     StepContext context = step(run, key);
-    Result<ResourceRow> row = await_rent(loop, rent(world(), request(std::move(settings)), context));
+    Result<ResourceRow> row =
+        await_rent(loop, rent(world(), request(std::move(settings)), context));
     keep(context);
     return row;
   }

@@ -242,7 +242,9 @@ TEST_CASE("a hundred requests at once are answered, and those given up leave not
   size_t done = 0;
   {
     std::vector<std::unique_ptr<Started>> hanging;
-    std::function<void(Result<HttpResponse>)> never = [](Result<HttpResponse>) { FAIL("answered"); };
+    std::function<void(Result<HttpResponse>)> never = [](Result<HttpResponse>) {
+      FAIL("answered");
+    };
     for (int i = 0; i < 20; ++i) {
       HttpRequest request;
       request.url = web.server.base + "/hang";

@@ -25,7 +25,8 @@ TEST_CASE("lines come out whole wherever the bytes were cut") {
 }
 
 TEST_CASE("each rewriting of a progress bar is a line") {
-  CHECK(lines_of({"1/3 loss=3\r2/3 loss=2\r3/3 loss=1\n"}) == Lines{"1/3 loss=3", "2/3 loss=2", "3/3 loss=1"});
+  CHECK(lines_of({"1/3 loss=3\r2/3 loss=2\r3/3 loss=1\n"}) ==
+        Lines{"1/3 loss=3", "2/3 loss=2", "3/3 loss=1"});
 }
 
 TEST_CASE("terminal escapes are taken out, also when cut in two") {
@@ -71,7 +72,8 @@ MetricTaker taker(const Json& value) {
 }
 
 TEST_CASE("points are taken with the step of their line and summed up") {
-  MetricTaker metrics = taker({{"loss", "loss=(%S+)"}, {"acc", {{"pattern", "acc=(%S+)"}, {"goal", "max"}}}});
+  MetricTaker metrics =
+      taker({{"loss", "loss=(%S+)"}, {"acc", {{"pattern", "acc=(%S+)"}, {"goal", "max"}}}});
   std::vector<MetricPoint> points = metrics.take("epoch 1 loss=2.5, acc=0.5");
   REQUIRE(points.size() == 2);
   CHECK(points[0].name == "acc");
@@ -81,7 +83,9 @@ TEST_CASE("points are taken with the step of their line and summed up") {
   metrics.take("epoch 2 loss=1.5, acc=0.7");
   metrics.take("epoch 3 loss=1.75, acc=0.6");
   Json sum = metrics.summary();
-  CHECK(sum["loss"] == Json{{"count", 3}, {"last", 1.75}, {"best", 1.5}, {"min", 1.5}, {"max", 2.5}, {"step", 3.0}});
+  CHECK(
+      sum["loss"] ==
+      Json{{"count", 3}, {"last", 1.75}, {"best", 1.5}, {"min", 1.5}, {"max", 2.5}, {"step", 3.0}});
   CHECK(sum["acc"]["best"] == 0.7);
   CHECK(sum["acc"]["last"] == 0.6);
 }

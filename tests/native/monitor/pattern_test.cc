@@ -120,8 +120,8 @@ TEST_CASE("a pattern finds what Lua finds") {
 }
 
 TEST_CASE("a malformed pattern is refused when it is read") {
-  const char* wrong[] = {"(", ")", "(a", "a)", "[a", "[^", "[]", "%", "a%", "%b", "%bx", "%f", "%fa",
-                         "%1", "(%1)", "(a)%2", "[%", "(()"};
+  const char* wrong[] = {"(",  ")",   "(a", "a)",  "[a", "[^",   "[]",    "%",  "a%",
+                         "%b", "%bx", "%f", "%fa", "%1", "(%1)", "(a)%2", "[%", "(()"};
   for (const char* text : wrong) {
     CAPTURE(text);
     Result<Pattern> pattern = Pattern::compile(text);

@@ -125,13 +125,15 @@ TEST_CASE("an instance is rented, seen, ended and billed to the second") {
   CHECK(world.bill()["entries"].size() == 1);
 }
 
-TEST_CASE("ending an instance kills all its processes, also one that left its session and cleared its environment") {
+TEST_CASE(
+    "ending an instance kills all its processes, also one that left its session and cleared its "
+    "environment") {
   World world;
   Handle handle = world.handle("cho-a-2");
   std::string pids = world.place.path + "/pids";
-  pid_t shell = start_marked("cho-a-2", "setsid env -i /bin/sh -c 'echo $$ > " + pids +
-                                            ".new; mv " + pids + ".new " + pids +
-                                            "; while :; do sleep 1000; done' & wait");
+  pid_t shell =
+      start_marked("cho-a-2", "setsid env -i /bin/sh -c 'echo $$ > " + pids + ".new; mv " + pids +
+                                  ".new " + pids + "; while :; do sleep 1000; done' & wait");
   while (!fs::exists(pids)) {
     int status = 0;
     REQUIRE(waitpid(shell, &status, WNOHANG) == 0);
@@ -264,7 +266,8 @@ TEST_CASE("a list lags and may be partial when a drill says so") {
   Result<Found> found = finish(world.loop, world.local.list_all(""));
   REQUIRE(found.ok());
   CHECK_FALSE(found->complete);
-  Result<Json> refused = finish(world.loop, world.local.drill({{"action", "list_lag"}, {"seconds", 60}}));
+  Result<Json> refused =
+      finish(world.loop, world.local.drill({{"action", "list_lag"}, {"seconds", 60}}));
   CHECK_FALSE(refused.ok());
 }
 
