@@ -244,13 +244,13 @@ function M.execute(id, program, options)
     native.run.disown()
     return clean and 130 or 1
   end
-  local events = native.store.events(id)
+  local events <const> = native.store.events(id)
+  local seen <const> = #events > 0 and events[#events].id or 0
   if options.resumed then
     local facts <const> = native.sys.facts()
-    pauses.resume_all(events)
     native.run.event("run_resumed", { by = facts.user, host = facts.host },
       ("run_resumed/%.3f"):format(native.clock.wall()))
-    events = native.store.events(id)
+    pauses.resume_all(events)
   end
   native.run.set_state("running")
   self.main = native.task.spawn("run", function()
@@ -259,9 +259,9 @@ function M.execute(id, program, options)
       started = function(ctx) self.ctx = ctx end,
     })
   end)
-  local first <const> = events[#events]
-  self:start_view { json = options.json, plain = options.plain, after = options.resumed and first
-    and first.id - 1 or 0 }
+  self:start_view {
+    json = options.json, plain = options.plain, after = options.resumed and seen or 0,
+  }
   local helpers <const> = {
     native.task.spawn("signals", function() self:watch_signals() end, { outside = true }),
     native.task.spawn("requests", function() self:serve_requests() end, { outside = true }),

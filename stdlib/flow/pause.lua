@@ -79,29 +79,28 @@ function Pause:park(events, name, number)
   native.task.event():wait()
 end
 
---- Records that all that is paused goes on; before the run is entered again.
----@param events table[]
----@return integer   how many tasks go on
+--- Records that all that is paused goes on, before the run is entered again. What it records is added
+--- to `events`: the store may show it only later.
+---@param events table[]   of the run
 function M.resume_all(events)
   local open <const>, order <const> = {}, {}
   for _, event in ipairs(events) do
     local data <const> = event.data
-    if event.kind == "paused" and data.task then
-      open[key("resumed", data.task, data.number)] = data
-      order[#order + 1] = key("resumed", data.task, data.number)
-    elseif event.kind == "resumed" and data.task then
-      open[key("resumed", data.task, data.number)] = nil
+    local name <const> = data.task and data.number and key("resumed", data.task, data.number)
+    if name and event.kind == "paused" then
+      open[name] = data
+      order[#order + 1] = name
+    elseif name and event.kind == "resumed" then
+      open[name] = nil
     end
   end
-  local count = 0
   for _, each in ipairs(order) do
     if open[each] then
-      native.run.event("resumed", { task = open[each].task, number = open[each].number }, each)
+      local data <const> = { task = open[each].task, number = open[each].number }
+      events[#events + 1] = native.run.event("resumed", data, each)
       open[each] = nil
-      count = count + 1
     end
   end
-  return count
 end
 
 return M

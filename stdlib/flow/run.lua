@@ -35,7 +35,8 @@ function Context:show_task(name, row)
   local waiting, running = false, false
   for _, state in pairs(self.states) do
     if state == "waiting" then waiting = true
-    elseif state ~= "done" and state ~= "failed" and state ~= "skipped" and state ~= "paused" then
+    elseif state ~= "done" and state ~= "failed" and state ~= "skipped" and state ~= "paused"
+      and state ~= "stopped" then
       running = true end
   end
   local state <const> = waiting and not running and "waiting" or "running"

@@ -154,6 +154,9 @@ function M.task(ctx, declaration)
   local busy <close> = ctx.pause:enter()
   local guard <close> = task.on_exit(function(raised)
     local cancelled <const> = raised ~= nil and failure.from(raised).kind == "cancelled"
+    if cancelled then
+      ctx:show_task(declaration.name, { state = "stopped", since = native.clock.now() })
+    end
     ctx.pool:leave(declaration.fields.on, cancelled)
   end)
   ctx.events:emit("task_started", { task = declaration.name })

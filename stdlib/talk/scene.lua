@@ -23,7 +23,26 @@ Follower.__index = Follower
 
 ---@param run string
 ---@return talk.Follower
-function M.follow(run) return setmetatable({ run = run, last = 0, recent = {} }, Follower) end
+function M.follow(run)
+  return setmetatable({ run = run, last = 0, recent = {}, tasks = {} }, Follower)
+end
+
+local state_of <const> = {
+  task_started = "stopped", pipeline_started = "stopped", attempt_started = "stopped",
+  task_done = "done", pipeline_done = "done", failed = "failed", skipped = "skipped",
+  paused = "paused", resumed = "stopped",
+}
+
+--- What the events alone say of a task, for a run that nobody owns now.
+local function note_task(tasks, event)
+  local name <const>, state <const> = event.data.task, state_of[event.kind]
+  if not name or not state then return end
+  local row <const> = tasks["task/" .. name] or {}
+  tasks["task/" .. name] = row
+  row.state, row.since = state, event.at
+  row.attempt = event.data.attempt or event.data.attempts or row.attempt
+  row.failure = event.kind == "failed" and event.data.message or nil
+end
 
 --- Events since the last call.
 ---@return table[]
@@ -31,6 +50,7 @@ function Follower:news()
   local events <const> = native.store.events(self.run, self.last)
   for _, event in ipairs(events) do
     self.last = event.id
+    note_task(self.tasks, event)
     table.insert(self.recent, event)
   end
   while #self.recent > M.event_count do table.remove(self.recent, 1) end
@@ -60,8 +80,9 @@ end
 ---@return talk.Scene
 function Follower:scene()
   self:news()
+  local row <const> = native.store.find(self.run)
   return {
-    row = native.store.find(self.run), shown = native.store.shown(self.run),
+    row = row, shown = row.owner and native.store.shown(self.run) or self.tasks,
     instances = native.store.instances { run = self.run }, metrics = native.store.metrics(self.run),
     events = self.recent, log = newest_log(self.run, 4), now = native.clock.wall(),
   }

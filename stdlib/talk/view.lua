@@ -81,7 +81,7 @@ local function task_words(scene, task)
   return table.concat(parts, ", ")
 end
 
-local ended <const> = { done = true, failed = true, skipped = true, paused = true }
+local ended <const> = { done = true, failed = true, skipped = true, paused = true, stopped = true }
 
 local function tasks(out, scene, style, wide)
   local rows <const> = {}

@@ -298,6 +298,7 @@ end
 
 --- When every task waits: deliver the next result, or start what was asked for, or let time go on.
 local function advance(boot)
+  boot.turn = boot.turn + 1
   local recorded <const> = next_recorded(boot)
   if boot.owned and recorded then
     if not boot.pending[recorded.key] then
@@ -978,7 +979,7 @@ function World:boot(fn, options)
   local boot <const> = setmetatable({
     world = self, queue = {}, pending = {}, fresh = {}, live = {}, effects = {}, args = {},
       inbox = {}, random = {},
-    points = 0, crash_at = options.crash_at, delivered = 0, now = self.time,
+    points = 0, turn = 1, crash_at = options.crash_at, delivered = 0, now = self.time,
   }, Boot)
   local native <const> = { version = "0.1.0", failure_meta = {} }
   boot.native = native

@@ -49,11 +49,12 @@ function M.execute(world, make, options)
     local id <const> = world.run_order[1] or native.run.create { name = "p", params = {}, env = {},
       sources = {} }
     local owned <const> = native.run.own(id)
-    if options and options.resume then require("flow.pause").resume_all(native.store.events(id)) end
+    local events <const> = native.store.events(id)
+    if options and options.resume then require("flow.pause").resume_all(events) end
     local program <const> = make(native)
     local main <const> = native.task.spawn("run", function()
       return flow.execute(program, {
-        run = id, row = owned.row, events = native.store.events(id),
+        run = id, row = owned.row, events = events,
         started = options and options.started,
         paused = function()
           native.run.set_state("paused") native.run.disown() native.sys.exit(0)
