@@ -1,6 +1,7 @@
 #include "io/fd.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -32,7 +33,8 @@ Co<Result<std::string>> read_some(Loop& loop, int fd, size_t most) {
 Co<Status> write_all(Loop& loop, int fd, std::string bytes) {
   size_t written = 0;
   while (written < bytes.size()) {
-    ssize_t put = write(fd, bytes.data() + written, bytes.size() - written);
+    ssize_t put = send(fd, bytes.data() + written, bytes.size() - written, MSG_NOSIGNAL);
+    if (put < 0 && errno == ENOTSOCK) put = write(fd, bytes.data() + written, bytes.size() - written);
     if (put >= 0) {
       written += static_cast<size_t>(put);
       continue;

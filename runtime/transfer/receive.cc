@@ -316,6 +316,9 @@ class Receiver {
     if (!status.ok()) return status;
     for (const PlanItem& item : plan_->items) {
       if (item.action != PlanAction::removed) continue;
+      if (plan_->marked.contains(item.path)) {
+        (void)target.remove(item.path + "/" + std::string(kIncompleteMarker), false);
+      }
       status = target.remove(item.path, false);
       bool gone = status.ok();
       // Where a file took the place of a folder, what was in it went along.

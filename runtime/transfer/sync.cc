@@ -27,6 +27,7 @@ namespace {
 constexpr size_t kPumpBlock = 256 << 10;
 constexpr double kProgressEvery = 0.1;
 constexpr double kLastWords = 10;  // seconds for the report to leave after all is done
+constexpr double kLastReply = 2;   // seconds for the far end's reasons once it takes nothing more
 
 // Numbers that a session's thread sets and the loop reads.
 struct SharedProgress {
@@ -148,26 +149,36 @@ Co<Status> pump_out(Loop& loop, Channel& channel, int socket) {
 class Relay {
  public:
   Relay(Loop& loop, std::unique_ptr<Channel> channel, UniqueFd socket)
-      : channel_(std::move(channel)), socket_(std::move(socket)), sent_(loop) {
+      : loop_(loop), channel_(std::move(channel)), socket_(std::move(socket)), sent_(loop) {
     std::function<void(Status)> in_ended = [this](Status status) {
       if (!status.ok()) error_ = std::move(status).error();
     };
     std::function<void(Status)> out_ended = [this](Status status) {
-      if (!status.ok() && !error_) error_ = std::move(status).error();
       sent_.set();
+      if (status.ok()) return;
+      if (!error_) error_ = std::move(status).error();
+      timer_ = loop_.timer(kLastReply, [this] {
+        timer_ = 0;
+        shutdown(socket_.get(), SHUT_RDWR);
+      });
     };
     out_ = Started(pump_out(loop, *channel_, socket_.get()), std::move(out_ended));
     in_ = Started(pump_in(loop, *channel_, socket_.get()), std::move(in_ended));
   }
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
+  ~Relay() {
+    if (timer_) loop_.cancel(timer_);
+  }
 
   const std::optional<Error>& error() const { return error_; }
   Event& sent() { return sent_; }  // all that our end has said is out
 
  private:
+  Loop& loop_;
   std::unique_ptr<Channel> channel_;
   UniqueFd socket_;
+  TimerId timer_ = 0;
   std::optional<Error> error_;
   Event sent_;
   Started in_, out_;
@@ -203,7 +214,9 @@ Co<Result<Json>> run_remote(Loop& loop, std::unique_ptr<Channel> channel, Sessio
   }
   Result<Json> result = thread.take();
   if (!result.ok()) {
-    bool cut = result.error().kind == ErrorKind::lost;
+    const std::string& message = result.error().message;
+    bool cut = result.error().kind == ErrorKind::lost || message.starts_with("transfer: write") ||
+               message.starts_with("transfer: read");
     if (cut && relay.error()) co_return *relay.error();
     co_return result;
   }
