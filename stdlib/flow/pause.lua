@@ -79,8 +79,8 @@ function Pause:park(events, name, number)
   native.task.event():wait()
 end
 
---- Records that all that is paused goes on, before the run is entered again. What it records is added
---- to `events`: the store may show it only later.
+--- Records that all that is paused goes on, before the run is entered again. What it records is
+--- added to `events`: the store may show it only later.
 ---@param events table[]   of the run
 function M.resume_all(events)
   local open <const>, order <const> = {}, {}

@@ -116,8 +116,8 @@ function Box:pull(from, to, options)
 end
 
 local no_metric <const> = {
-  __index = function(metrics, name)
-    local seen <const> = list.keys(metrics)
+  __index = function(given, name)
+    local seen <const> = list.keys(given)
     failure.raise("invalid", "the command gave no metric \"%s\"; it gave %s", tostring(name),
       #seen > 0 and table.concat(seen, ", ") or "none")
   end,
@@ -132,12 +132,13 @@ local function names_of(ctx, live, dir)
 end
 
 local function wait_for(live, key, timeout)
-  local ended <const>, result <const> = task.within("wait-" .. (key:gsub("%.", "-")), timeout, function()
+  local name <const> = key:gsub("%.", "-")
+  local ended <const>, result <const> = task.within("wait-" .. name, timeout, function()
     return native.instance.wait(live.tag, key)
   end)
   if ended then return result end
   native.instance.signal(live.tag, key, "TERM")
-  if not task.within("grace-" .. (key:gsub("%.", "-")), attempt.grace,
+  if not task.within("grace-" .. name, attempt.grace,
     function() return native.instance.wait(live.tag, key) end) then
     native.instance.signal(live.tag, key, "KILL")
   end

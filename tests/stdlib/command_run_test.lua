@@ -34,7 +34,9 @@ end
 local simple <const> = [[
 param "epochs" { default = 3 }
 local gpu = instance "gpu" { from = { here { price = "$0.10/h" } } }
-task "train" { on = gpu, run = "train {epochs}", retry = retry { max = 2, on = { "crashed" }, wait = "3s" } }
+task "train" {
+  on = gpu, run = "train {epochs}", retry = retry { max = 2, on = { "crashed" }, wait = "3s" },
+}
 ]]
 
 local function world_in(t, text, options)
@@ -201,7 +203,9 @@ end)
     local world <const> = world_in(t, [[
 local gpu = instance "gpu" {}
 sync "checkpoints" { from = "gpu:/work/ckpt", to = "./ckpt", every = "5s" }
-task "train" { on = gpu, run = "train", resume = { from = "checkpoints", run = "train {checkpoint}" } }
+task "train" {
+  on = gpu, run = "train", resume = { from = "checkpoints", run = "train {checkpoint}" },
+}
 ]], { program = function(text) return { seconds = text == "train" and 1000 or 5, writes = {
       { at = 3, path = "/work/ckpt", name = "e1", step = 1 } } } end })
     world:after(40, function(boot) boot:request(1, "pause") end)

@@ -61,7 +61,7 @@ return {
   end,
 
   ["a preempted task goes on elsewhere from its newest checkpoint"] = function(t)
-    local world <const> = support.world { program = function(text)
+    local world <const> = support.world { program = function()
       return { seconds = 60, writes = {
         { at = 5, path = "/work/ckpt", name = "e1", step = 1 }, { at = 15, path = "/work/ckpt",
           name = "e2", step = 2 },

@@ -115,20 +115,23 @@ return {
 
   ["events read as sentences"] = function(t)
     local function text(kind, data) return lines.text { kind = kind, data = data, at = now } end
-    t.equal(text("instance_released", { label = "gpu-1", lived = 125, cost = 0.0035 }), "gpu-1: released after 2m05s, cost $0.0035")
+    t.equal(text("instance_released", { label = "gpu-1", lived = 125, cost = 0.0035 }),
+      "gpu-1: released after 2m05s, cost $0.0035")
     t.equal(text("retrying", { task = "train", attempt = 2, wait = 30, why = "retry 1 of 3" }),
       "train: attempt 2 in 30s (retry 1 of 3)")
-    t.equal(text("crashed", { task = "train", attempt = 1, message = 'task "train" ended with exit 1 after 4s' }),
+    t.equal(text("crashed", { task = "train", attempt = 1,
+      message = 'task "train" ended with exit 1 after 4s' }),
       'train: crashed (attempt 1): task "train" ended with exit 1 after 4s')
-    t.equal(text("run_started", { seed = 7, params = { lr = 0.1, epochs = 3 }, git = { commit = "0123456789abcdef", dirty = true } }),
+    t.equal(text("run_started", { seed = 7, params = { lr = 0.1, epochs = 3 },
+      git = { commit = "0123456789abcdef", dirty = true } }),
       "run started: seed 7, epochs=3 lr=0.1, git 0123456789 with changes")
     t.equal(text("log", { level = "warn", message = "hm" }), "warn: hm")
   end,
 
   ["every event of the catalogue that has no message has a sentence"] = function(t)
-    local data <const> = { task = "t", attempt = 1, instance = "i", label = "i-1", message = "m", why = "w", seconds = 1, lived = 1,
-      cost = 1, price = 1, files = 1, bytes = 1, sync = "s", checkpoint = "c", wait = 1, code = 0, event = "e", level = "info",
-      after = "a", provider = "p", offer = "o", reason = "r" }
+    local data <const> = { task = "t", attempt = 1, instance = "i", label = "i-1", message = "m",
+      why = "w", seconds = 1, lived = 1, cost = 1, price = 1, files = 1, bytes = 1, sync = "s", checkpoint = "c", wait = 1, code = 0,
+      event = "e", level = "info", after = "a", provider = "p", offer = "o", reason = "r" }
     for _, kind in ipairs(require("flow.events").catalogue) do
       local said <const> = lines.text { kind = kind.name, data = data, at = now }
       t.is_true(said ~= kind.name, kind.name)
