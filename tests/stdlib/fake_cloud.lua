@@ -4,9 +4,8 @@ local tasks <const> = require "fake_tasks"
 
 local M = {}
 
-local stock <const>, failure <const>, current <const> = tasks.stock, tasks.failure, tasks.current
+local stock <const>, failure <const> = tasks.stock, tasks.failure
 local step_call <const>, crash_point <const> = tasks.step_call, tasks.crash_point
-local wait <const> = tasks.wait
 
 local function after(boot, seconds, fn)
   boot.world:at(boot.world.time + seconds, function(now) if now == boot then fn() end end)

@@ -12,9 +12,10 @@ local rows <const> = require "fake_rows"
 local tasks <const> = require "fake_tasks"
 
 local CRASH <const>, EXIT <const>, stock <const> = tasks.CRASH, tasks.EXIT, tasks.stock
-local failure <const>, current <const>, wait <const> = tasks.failure, tasks.current, tasks.wait
+local current <const>, wait <const> = tasks.current, tasks.wait
 local ready <const>, step_call <const>, die <const> = tasks.ready, tasks.step_call, tasks.die
-local spawn <const>, run_ready <const>, advance <const> = tasks.spawn, tasks.run_ready, tasks.advance
+local spawn <const>, run_ready <const>, advance <const> = tasks.spawn, tasks.run_ready,
+  tasks.advance
 local after <const> = cloud.after
 
 -- Worlds

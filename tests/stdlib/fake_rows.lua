@@ -5,7 +5,7 @@ local tasks <const> = require "fake_tasks"
 local M = {}
 
 local stock <const>, failure <const>, current <const> = tasks.stock, tasks.failure, tasks.current
-local step_call <const>, crash_point <const> = tasks.step_call, tasks.crash_point
+local crash_point <const> = tasks.crash_point
 local wait <const> = tasks.wait
 
 local function run_row(boot, run)

@@ -1,5 +1,5 @@
--- The tasks and steps of fake_native: a scheduler on a virtual clock, and a journal that is replayed
--- by the order rule of docs/design/steps.md.
+-- The tasks and steps of fake_native: a scheduler on a virtual clock, and a journal that is
+-- replayed by the order rule of docs/design/steps.md.
 
 local M = {}
 
