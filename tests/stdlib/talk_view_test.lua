@@ -130,7 +130,8 @@ return {
 
   ["every event of the catalogue that has no message has a sentence"] = function(t)
     local data <const> = { task = "t", attempt = 1, instance = "i", label = "i-1", message = "m",
-      why = "w", seconds = 1, lived = 1, cost = 1, price = 1, files = 1, bytes = 1, sync = "s", checkpoint = "c", wait = 1, code = 0,
+      why = "w", seconds = 1, lived = 1, cost = 1, price = 1, files = 1, bytes = 1, sync = "s",
+      checkpoint = "c", wait = 1, code = 0,
       event = "e", level = "info", after = "a", provider = "p", offer = "o", reason = "r" }
     for _, kind in ipairs(require("flow.events").catalogue) do
       local said <const> = lines.text { kind = kind.name, data = data, at = now }
