@@ -162,14 +162,25 @@ Status LocalCloud::write_book(const Book& book) const {
   return replace_text(folder(book.id) + "/meta.json", to_text(book.to_json()) + "\n");
 }
 
+// A folder without a book was being made or removed by a process that died: nothing runs in it and
+// nobody pays for it, so it goes.
 Result<std::vector<LocalCloud::Book>> LocalCloud::books() const {
   std::vector<Book> all;
+  std::vector<fs::path> remains;
   std::error_code fault;
   for (fs::directory_iterator at(root_ + "/instances", fault), end; !fault && at != end;
        at.increment(fault)) {
     Result<std::optional<Book>> book = read_book(at->path().filename().string());
     if (!book) return book.error();
-    if (*book) all.push_back(**book);
+    if (*book) {
+      all.push_back(**book);
+    } else {
+      remains.push_back(at->path());
+    }
+  }
+  for (const fs::path& folder : remains) {
+    std::error_code later;  // tried again by the next look
+    fs::remove_all(folder, later);
   }
   if (fault) return errno_error("list instances of local", fault.value());
   std::sort(all.begin(), all.end(), [](const Book& a, const Book& b) {

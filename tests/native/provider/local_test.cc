@@ -271,6 +271,17 @@ TEST_CASE("a list lags and may be partial when a drill says so") {
   CHECK_FALSE(refused.ok());
 }
 
+TEST_CASE("a folder that a dead process left half made goes at the next look") {
+  World world;
+  Handle handle = world.handle("cho-a-1");
+  fs::path half = fs::path(world.place.path) / "instances" / "half";
+  fs::create_directories(half / "home");
+  std::ofstream(half / "meta.json.new") << "{}";
+  CHECK(world.tags() == std::vector<std::string>{"cho-a-1"});
+  CHECK(!fs::exists(half));
+  CHECK(world.get(handle).has_value());
+}
+
 TEST_CASE("an unknown drill names the nearest one") {
   World world;
   Result<Json> told = finish(world.loop, world.local.drill({{"action", "premept"}}));
