@@ -101,6 +101,14 @@ Co<Result<Instances::Client>> Instances::open(std::string tag) {
     co_return Error(ErrorKind::transient,
                     "instance " + choline::quoted(found->name) + " is still " + (*seen)->state_raw);
   }
+  if (open_agent) {
+    Result<std::unique_ptr<Link>> ready_link = open_agent(**seen);
+    if (!ready_link) co_return ready_link.error();
+    Result<std::unique_ptr<AgentClient>> greeted =
+        co_await AgentClient::open(loop_, std::move(*ready_link));
+    if (!greeted) co_return greeted.error();
+    co_return Client(std::move(*greeted));
+  }
   const Endpoint& endpoint = (*seen)->endpoint;
   if (endpoint.kind != Endpoint::Kind::pipe) {
     co_return Error(

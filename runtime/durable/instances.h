@@ -2,6 +2,7 @@
 // when they died, and what the provider says when they cannot be opened.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -56,6 +57,9 @@ class Instances {
   std::string true_path(const std::string& tag, const std::string& path);
   // Closes the link; those who wait for one get an error.
   void drop(const std::string& tag);
+
+  // Of a simulation: a link whose far end is an agent already, in place of a shell.
+  std::function<Result<std::unique_ptr<Link>>(const Instance& instance)> open_agent;
 
  private:
   struct Connection;

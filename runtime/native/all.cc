@@ -76,6 +76,12 @@ Binding bind(Services& services, const NativeModule& module, const NativeFunctio
 
 }  // namespace
 
+void add_native_module(Host& host, Services& services, const NativeModule& module) {
+  for (const NativeFunction& function : module.functions) {
+    host.add(module.name, bind(services, module, function));
+  }
+}
+
 void add_native_modules(Host& host, Services& services) {
   services.when_quiet = [&host](std::function<void()> fn) { host.when_quiet(std::move(fn)); };
   services.caller = [&host] {
@@ -89,9 +95,7 @@ void add_native_modules(Host& host, Services& services) {
   for (const NativeModule& module :
        {fs_module(), sys_module(), json_module(), clock_module(), wait_module(), text_module(),
         store_module(), run_module(), provider_module(), instance_module(), transfer_module()}) {
-    for (const NativeFunction& function : module.functions) {
-      host.add(module.name, bind(services, module, function));
-    }
+    add_native_module(host, services, module);
   }
 }
 

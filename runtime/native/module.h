@@ -71,5 +71,7 @@ NativeModule text_module();
 class Host;  // lua/host.h
 // Makes all modules known to the host, and sets services.caller and services.when_quiet.
 void add_native_modules(Host& host, Services& services);
+// One more; its functions take the place of those of the same name.
+void add_native_module(Host& host, Services& services, const NativeModule& module);
 
 }  // namespace choline

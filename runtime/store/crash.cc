@@ -20,7 +20,10 @@ long wanted() {
 bool crash_points_on =
     std::getenv("CHOLINE_CRASH_AT") != nullptr || std::getenv("CHOLINE_CRASH_COUNT") != nullptr;
 
+void (*crash_hook)(const char* name) = nullptr;
+
 void count_crash_point(const char* name) {
+  if (crash_hook) return crash_hook(name);
   static long passed = 0;
   ++passed;
   if (const char* path = std::getenv("CHOLINE_CRASH_COUNT")) {

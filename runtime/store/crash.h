@@ -7,6 +7,8 @@ namespace choline {
 
 extern bool crash_points_on;
 void count_crash_point(const char* name);
+// Of a simulation: hears of each point, and no process is killed.
+extern void (*crash_hook)(const char* name);
 
 inline void crash_point(const char* name) {
   if (crash_points_on) count_crash_point(name);
