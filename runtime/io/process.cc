@@ -107,7 +107,7 @@ class ChildEnd {
 class Pump {
  public:
   Pump(Loop& loop, Child& child, RunOptions& options, RunResult& result)
-      : loop_(loop), child_(child), options_(options), result_(result) {
+      : loop_(loop), child_(child), options_(options) {
     out_.text = &result.out;
     err_.text = &result.err;
     out_.cut = &result.out_cut;
@@ -198,7 +198,6 @@ class Pump {
   Loop& loop_;
   Child& child_;
   RunOptions& options_;
-  RunResult& result_;
   Output out_, err_;
   WatchId in_watch_ = 0;
   size_t fed_ = 0;
