@@ -79,8 +79,8 @@ for dir in "$HOME/.choline" "/var/tmp/choline-$me" "/tmp/choline-$me" "/dev/shm/
   say send `uname -m`
   new="$dir/.new-$$"
   trap 'rm -f "$new"; exit 3' HUP INT TERM
-  if [ "`printf xy | head -c 1 2>/dev/null`" = x ]; then head -c $size >"$new"
-  else dd bs=1 count=$size of="$new" 2>/dev/null; fi
+  if [ "`printf xy | head -c 1 2>/dev/null`" = x ]; then head -c $size >"$new" 2>/dev/null
+  else dd bs=1 count=$size of="$new" 2>/dev/null; fi || { rm -f "$new"; say full "$dir"; exit 3; }
   got=`sum "$new"`
   if [ -z "$got" ] && [ "`wc -c <"$new" | tr -d ' '`" = $size ]; then got=$digest; fi
   case "$got" in
@@ -167,6 +167,10 @@ Error refusal(const std::string& word, const std::string& rest) {
     return Error(ErrorKind::refused,
                  "the instance has no folder where the agent can be put; tried " + rest +
                      "; free some space or make one of them writable");
+  }
+  if (word == "full") {
+    return Error(ErrorKind::refused, "the agent cannot be written to " + rest +
+                                         " on the instance: no space left; free some there");
   }
   if (word == "damaged") {
     return Error(ErrorKind::transient, "the agent arrived damaged in " + rest + " on the instance");

@@ -264,7 +264,7 @@ Launched LocalCloud::create(const LocalLaunch& launch, const Json& delayed, doub
   if (!all) return broken(all.error());
   auto alive =
       std::count_if(all->begin(), all->end(), [](const Book& b) { return b.state == "alive"; });
-  if (launch.capacity > 0 && alive >= launch.capacity) {
+  if (launch.capacity >= 0 && alive >= launch.capacity) {
     return rejected(ErrorKind::no_capacity, Scope::offer,
                     "local has no capacity: all " + std::to_string(launch.capacity) + " in use");
   }

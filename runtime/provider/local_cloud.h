@@ -24,7 +24,7 @@ HostFacts read_host_facts();
 // The provider's settings in a cholfile: here { price = …, capacity = … }.
 struct LocalSettings {
   double price = 0;  // USD per hour
-  int capacity = 0;  // instances alive at once, 0: no limit
+  int capacity = -1;  // instances alive at once; below 0: no limit
   bool spot = false;
   double delay = 0;     // seconds until an instance is running
   double lifetime = 0;  // seconds after which the provider takes it away, 0: never
@@ -35,7 +35,7 @@ struct LocalLaunch {
   std::string tag;
   std::string name;
   double price = 0;
-  int capacity = 0;
+  int capacity = -1;
   bool spot = false;
   double delay = 0;
   double lifetime = 0;

@@ -216,23 +216,29 @@ task "hello" { on = box, run = "echo hello" }
         self.assert_says(result.err, str(state))
         self.assert_clean(result.err)
 
-    def test_a_full_disk_fails_the_run_with_a_sentence(self):
+    def test_a_disk_too_small_for_the_agent_fails_the_run_with_a_sentence(self):
+        self.run_on_small_disk("400k", code=5)  # an instance that cannot be had
+
+    def test_a_disk_that_becomes_full_fails_the_run_with_a_sentence(self):
+        self.run_on_small_disk("4m", code=1)
+
+    def run_on_small_disk(self, size, code):
         """A small file system of its own where this user may mount one; else a limit on the size of
         files stands for it: a write past it fails as one on a full disk does."""
         state = self.home / ".local/state"
         state.mkdir(parents=True)
         mount = f"unshare -rm sh -c 'mount -t tmpfs -o size=$0 none {state} && exec \"$@\"'"
-        can_mount = self.start("-c", f"{mount} 300k true", program="/bin/sh").wait().code == 0
+        can_mount = self.start("-c", f"{mount} {size} true", program="/bin/sh").wait().code == 0
         limit = "trap '' XFSZ; ulimit -f 64; exec"
-        start = f"exec {mount} 300k" if can_mount else limit
+        start = f"exec {mount} {size}" if can_mount else limit
         self.write("small", f"#!/bin/sh\n{start} \"$@\"\n", 0o755)
         self.cholfile("""
 local box = instance "box" { from = { here {} } }
-task "talk" { on = box, run = "yes 'some words for the log' | head -c 3000000" }
+task "talk" { on = box, run = "yes 'some words for the log' | head -c 9000000" }
 """)
-        result = self.choline(CHOLINE, "run", program=self.work / "small", code=1)
+        result = self.choline(CHOLINE, "run", program=self.work / "small", code=code)
         self.assert_clean(result.err)
-        self.assertRegex(result.err, "No space left on device|disk is full|File too large")
+        self.assertRegex(result.err, "(?i)no space left|disk is full|file too large")
 
     def test_a_store_that_is_no_database_is_said(self):
         self.cholfile(self.HELLO)

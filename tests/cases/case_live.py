@@ -62,9 +62,9 @@ class Live(Case):
 
         tmux("new-session", "-d", "-x", "100", "-y", "30", f"{CHOLINE} run; echo exit is $?; cat")
         try:
-            self.wait_until(lambda: "val_acc" in tmux("capture-pane", "-p"), "the view")
-            screen = tmux("capture-pane", "-p")
-            self.assert_says(screen, "train", "code", "results", "$")
+            parts = ("train", "code", "results", "val_acc", "$")
+            self.wait_until(lambda: all(part in tmux("capture-pane", "-p") for part in parts),
+                            f"a view with {parts}")
             self.choline("exec", "box", "--", "touch", "over")
             self.wait_until(lambda: "exit is 0" in tmux("capture-pane", "-p"), "the end")
         finally:
