@@ -73,7 +73,8 @@ int main(int argc, char** argv) {
   try {
     return choline::run(std::vector<std::string>(argv + 1, argv + argc));
   } catch (const std::exception& fault) {
-    choline::say(std::string("choline: ") + fault.what() + "\ncholine: this is a fault of choline\n");
+    choline::say(std::string("choline: ") + fault.what() +
+                 "\ncholine: this is a fault of choline\n");
     return choline::kOurFault;
   }
 }

@@ -28,12 +28,16 @@ void FastDigest::update(std::string_view bytes) {
   (void)XXH3_128bits_update(&state_->xxh, bytes.data(), bytes.size());
 }
 
-std::string FastDigest::bytes() const { return canonical(XXH3_128bits_digest(&state_->xxh)); }
+std::string FastDigest::bytes() const {
+  return canonical(XXH3_128bits_digest(&state_->xxh));
+}
 
 std::string fast_digest(std::string_view bytes) {
   return canonical(XXH3_128bits(bytes.data(), bytes.size()));
 }
 
-uint64_t fast_hash64(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+uint64_t fast_hash64(std::string_view bytes) {
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
 
 }  // namespace choline

@@ -12,17 +12,29 @@ using Json = nlohmann::json;
 
 enum class ErrorKind {
   // Failures of the work itself (LANGUAGE rule 8).
-  preempted, lost, crashed, oom, stalled, setup_failed, no_capacity, quota, auth, price, timeout,
-  budget, checkpoint_invalid, cancelled,
+  preempted,
+  lost,
+  crashed,
+  oom,
+  stalled,
+  setup_failed,
+  no_capacity,
+  quota,
+  auth,
+  price,
+  timeout,
+  budget,
+  checkpoint_invalid,
+  cancelled,
   // Failures of the world around it.
-  invalid,      // a wrong argument, file, reply or cholfile
+  invalid,  // a wrong argument, file, reply or cholfile
   not_found,
-  conflict,     // someone else holds it
-  io,           // a system call failed
-  refused,      // the far side said no, for good
-  transient,    // the far side may say yes later
+  conflict,   // someone else holds it
+  io,         // a system call failed
+  refused,    // the far side said no, for good
+  transient,  // the far side may say yes later
   unsupported,
-  divergence,   // a replayed run asked for something else than its journal holds
+  divergence,  // a replayed run asked for something else than its journal holds
 };
 
 struct Error {

@@ -37,13 +37,27 @@ void write_string(std::string_view text, std::string& out) {
   out += '"';
   for (char letter : text) {
     switch (letter) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default: {
         auto byte = static_cast<unsigned char>(letter);
         if (byte >= 0x20 && byte != 0x7F) {
@@ -110,11 +124,21 @@ void write_object(const Json& value, std::string& out) {
 void write_value(const Json& value, std::string& out) {
   switch (value.type()) {
     case Json::value_t::null:
-    case Json::value_t::discarded: out += "null"; break;
-    case Json::value_t::boolean: out += value.get<bool>() ? "true" : "false"; break;
-    case Json::value_t::number_integer: out += std::to_string(value.get<int64_t>()); break;
-    case Json::value_t::number_unsigned: out += std::to_string(value.get<uint64_t>()); break;
-    case Json::value_t::number_float: write_float(value.get<double>(), out); break;
+    case Json::value_t::discarded:
+      out += "null";
+      break;
+    case Json::value_t::boolean:
+      out += value.get<bool>() ? "true" : "false";
+      break;
+    case Json::value_t::number_integer:
+      out += std::to_string(value.get<int64_t>());
+      break;
+    case Json::value_t::number_unsigned:
+      out += std::to_string(value.get<uint64_t>());
+      break;
+    case Json::value_t::number_float:
+      write_float(value.get<double>(), out);
+      break;
     case Json::value_t::string: {
       const auto& text = value.get_ref<const std::string&>();
       if (is_utf8(text)) {
@@ -138,7 +162,9 @@ void write_value(const Json& value, std::string& out) {
       out += ']';
       break;
     }
-    case Json::value_t::object: write_object(value, out); break;
+    case Json::value_t::object:
+      write_object(value, out);
+      break;
   }
 }
 

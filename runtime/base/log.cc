@@ -14,11 +14,16 @@ namespace {
 
 spdlog::level::level_enum native_level(LogLevel level) {
   switch (level) {
-    case LogLevel::debug: return spdlog::level::debug;
-    case LogLevel::info: return spdlog::level::info;
-    case LogLevel::warning: return spdlog::level::warn;
-    case LogLevel::error: return spdlog::level::err;
-    case LogLevel::off: return spdlog::level::off;
+    case LogLevel::debug:
+      return spdlog::level::debug;
+    case LogLevel::info:
+      return spdlog::level::info;
+    case LogLevel::warning:
+      return spdlog::level::warn;
+    case LogLevel::error:
+      return spdlog::level::err;
+    case LogLevel::off:
+      return spdlog::level::off;
   }
   return spdlog::level::warn;
 }
@@ -39,7 +44,8 @@ std::shared_ptr<spdlog::logger>& current() {
 
 void write(LogLevel level, std::string text) {
   if (!log_enabled(level)) return;
-  current()->log(native_level(level), spdlog::string_view_t(Redactor::process().redact(std::move(text))));
+  current()->log(native_level(level),
+                 spdlog::string_view_t(Redactor::process().redact(std::move(text))));
 }
 
 }  // namespace
@@ -67,11 +73,21 @@ Status open_log(const LogOptions& options) {
   }
 }
 
-bool log_enabled(LogLevel level) { return current()->should_log(native_level(level)); }
+bool log_enabled(LogLevel level) {
+  return current()->should_log(native_level(level));
+}
 
-void log_debug(std::string text) { write(LogLevel::debug, std::move(text)); }
-void log_info(std::string text) { write(LogLevel::info, std::move(text)); }
-void log_warning(std::string text) { write(LogLevel::warning, std::move(text)); }
-void log_error(std::string text) { write(LogLevel::error, std::move(text)); }
+void log_debug(std::string text) {
+  write(LogLevel::debug, std::move(text));
+}
+void log_info(std::string text) {
+  write(LogLevel::info, std::move(text));
+}
+void log_warning(std::string text) {
+  write(LogLevel::warning, std::move(text));
+}
+void log_error(std::string text) {
+  write(LogLevel::error, std::move(text));
+}
 
 }  // namespace choline

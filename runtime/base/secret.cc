@@ -15,7 +15,9 @@ void wipe(std::string& text) noexcept {
   text.clear();
 }
 
-Secret::Secret(std::string value) : value_(value) { wipe(value); }
+Secret::Secret(std::string value) : value_(value) {
+  wipe(value);
+}
 Secret::Secret(Secret&& other) noexcept {
   // A short string is copied by a move, so the source is wiped by hand.
   value_.swap(other.value_);
@@ -28,7 +30,9 @@ Secret& Secret::operator=(Secret&& other) noexcept {
   }
   return *this;
 }
-Secret::~Secret() { wipe(value_); }
+Secret::~Secret() {
+  wipe(value_);
+}
 
 Redactor& Redactor::process() {
   static Redactor redactor;
@@ -45,7 +49,9 @@ Redactor::Registration& Redactor::Registration::operator=(Registration&& other) 
   }
   return *this;
 }
-Redactor::Registration::~Registration() { release(); }
+Redactor::Registration::~Registration() {
+  release();
+}
 
 void Redactor::Registration::release() noexcept {
   if (redactor_) std::exchange(redactor_, nullptr)->remove(id_);

@@ -22,7 +22,8 @@ bool is_utf8(std::string_view text);
 // The least number of inserted, removed, changed or swapped neighbouring letters between two words.
 size_t edit_distance(std::string_view a, std::string_view b);
 // The candidate most like `word`, when one is near enough to be a misspelling of it.
-std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
+std::optional<std::string> nearest(std::string_view word,
+                                   const std::vector<std::string>& candidates);
 
 std::string to_hex(std::string_view bytes);
 std::optional<std::string> from_hex(std::string_view hex);
@@ -32,8 +33,8 @@ std::optional<std::string> from_base64(std::string_view text);
 
 // `word` as one word of a POSIX shell; left bare when it needs no quotes.
 std::string shell_quote(std::string_view word);
-// For messages: in single quotes, control and non-UTF-8 bytes as \xNN. Call it choline::quoted with a
-// std::string, for which the name alone also finds std::quoted.
+// For messages: in single quotes, control and non-UTF-8 bytes as \xNN. Call it choline::quoted with
+// a std::string, for which the name alone also finds std::quoted.
 std::string quoted(std::string_view text);
 
 }  // namespace choline

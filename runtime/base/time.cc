@@ -94,8 +94,12 @@ bool is_time_of_day(int hour, int minute, double second) {
 
 }  // namespace
 
-double wall_now() { return clock_seconds(CLOCK_REALTIME); }
-double boot_now() { return clock_seconds(CLOCK_BOOTTIME); }
+double wall_now() {
+  return clock_seconds(CLOCK_REALTIME);
+}
+double boot_now() {
+  return clock_seconds(CLOCK_BOOTTIME);
+}
 
 std::string to_rfc3339(double seconds, int digits) {
   int places = digits < 0 ? 0 : digits > 6 ? 6 : digits;
@@ -128,8 +132,8 @@ Result<double> from_rfc3339(std::string_view text) {
                 take_offset(rest, east) && rest.empty();
   date::year_month_day civil = civil_day(year, month, day);
   if (!shaped || !civil.ok() || !is_time_of_day(hour, minute, second)) {
-    return Error(ErrorKind::invalid, "not a time: " + quoted(text) +
-                                         "; expected the form 2026-01-31T12:00:00Z");
+    return Error(ErrorKind::invalid,
+                 "not a time: " + quoted(text) + "; expected the form 2026-01-31T12:00:00Z");
   }
   double days = static_cast<double>(date::sys_days(civil).time_since_epoch().count());
   return days * 86400 + hour * 3600 + minute * 60 + second + fraction - east;
@@ -166,8 +170,7 @@ Result<double> from_local(const LocalTime& local, const std::string& zone) {
     return Error(ErrorKind::invalid, "no such date or time of day");
   }
   double clock = local.hour * 3600 + local.minute * 60 + local.second;
-  date::local_time<Micros> point =
-      date::local_days(civil) + Micros(std::llround(clock * 1e6));
+  date::local_time<Micros> point = date::local_days(civil) + Micros(std::llround(clock * 1e6));
   try {
     return from_sys(find_zone(zone)->to_sys(point, date::choose::earliest));
   } catch (const std::runtime_error& failure) {

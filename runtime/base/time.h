@@ -18,13 +18,13 @@ Result<double> from_rfc3339(std::string_view text);
 
 struct LocalTime {
   int year = 1970;
-  int month = 1;    // 1..12
-  int day = 1;      // 1..31
+  int month = 1;  // 1..12
+  int day = 1;    // 1..31
   int hour = 0;
   int minute = 0;
   double second = 0;
-  int weekday = 4;  // 0 Sunday .. 6 Saturday; not read by from_local
-  int offset = 0;   // seconds east of UTC; not read by from_local
+  int weekday = 4;           // 0 Sunday .. 6 Saturday; not read by from_local
+  int offset = 0;            // seconds east of UTC; not read by from_local
   std::string abbreviation;  // "CET"; not read by from_local
 };
 

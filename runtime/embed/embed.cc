@@ -17,7 +17,8 @@ std::optional<std::string_view> embedded(std::string_view path) {
 
 std::vector<std::string_view> embedded_paths() {
   std::vector<std::string_view> paths;
-  for (size_t place = 0; place < kEmbeddedCount; ++place) paths.push_back(kEmbeddedFiles[place].path);
+  for (size_t place = 0; place < kEmbeddedCount; ++place)
+    paths.push_back(kEmbeddedFiles[place].path);
   return paths;
 }
 

@@ -34,7 +34,8 @@ Co<Status> write_all(Loop& loop, int fd, std::string bytes) {
   size_t written = 0;
   while (written < bytes.size()) {
     ssize_t put = send(fd, bytes.data() + written, bytes.size() - written, MSG_NOSIGNAL);
-    if (put < 0 && errno == ENOTSOCK) put = write(fd, bytes.data() + written, bytes.size() - written);
+    if (put < 0 && errno == ENOTSOCK)
+      put = write(fd, bytes.data() + written, bytes.size() - written);
     if (put >= 0) {
       written += static_cast<size_t>(put);
       continue;

@@ -134,7 +134,8 @@ Result<std::string> read_file(const std::string& path, uint64_t limit) {
   if (fstat(file.get(), &info) != 0) return path_error("stat", path);
   std::string out;
   if (S_ISREG(info.st_mode)) {
-    out.reserve(static_cast<size_t>(std::min<uint64_t>(static_cast<uint64_t>(info.st_size), limit)));
+    out.reserve(
+        static_cast<size_t>(std::min<uint64_t>(static_cast<uint64_t>(info.st_size), limit)));
   }
   std::array<char, 65536> buffer;
   for (;;) {
@@ -143,8 +144,9 @@ Result<std::string> read_file(const std::string& path, uint64_t limit) {
     if (got < 0) return path_error("read", path);
     if (got == 0) return out;
     if (out.size() + static_cast<size_t>(got) > limit) {
-      return Error(ErrorKind::invalid, "read " + choline::quoted(path) + ": larger than the limit of " +
-                                           std::to_string(limit) + " bytes");
+      return Error(ErrorKind::invalid, "read " + choline::quoted(path) +
+                                           ": larger than the limit of " + std::to_string(limit) +
+                                           " bytes");
     }
     out.append(buffer.data(), static_cast<size_t>(got));
   }
@@ -196,7 +198,8 @@ Status remove_tree(const std::string& path) {
   while (plain.size() > 1 && plain.ends_with('/')) plain.pop_back();
   if (plain.empty() || plain == "/" || plain == "." || plain == ".." || plain.ends_with("/..") ||
       plain.ends_with("/.")) {
-    return Error(ErrorKind::invalid, "remove " + choline::quoted(path) + ": refused; name the thing itself");
+    return Error(ErrorKind::invalid,
+                 "remove " + choline::quoted(path) + ": refused; name the thing itself");
   }
   return remove_at(AT_FDCWD, plain, plain);
 }
@@ -220,8 +223,8 @@ Result<std::optional<FileInfo>> file_info(const std::string& path) {
                                      : FileKind::other;
   out.size = static_cast<uint64_t>(info.st_size);
   out.mode = info.st_mode & 07777;
-  out.mtime = static_cast<double>(info.st_mtim.tv_sec) +
-              static_cast<double>(info.st_mtim.tv_nsec) * 1e-9;
+  out.mtime =
+      static_cast<double>(info.st_mtim.tv_sec) + static_cast<double>(info.st_mtim.tv_nsec) * 1e-9;
   return std::optional<FileInfo>(out);
 }
 
@@ -260,7 +263,8 @@ Result<FileLock> FileLock::take(const std::string& path) {
   whole.l_whence = SEEK_SET;
   if (fcntl(file.get(), F_OFD_SETLK, &whole) != 0) {
     if (errno == EAGAIN || errno == EACCES) {
-      return Error(ErrorKind::conflict, "lock " + choline::quoted(path) + ": held by another process");
+      return Error(ErrorKind::conflict,
+                   "lock " + choline::quoted(path) + ": held by another process");
     }
     return path_error("lock", path);
   }

@@ -41,13 +41,13 @@ struct FileInfo {
 Result<std::optional<FileInfo>> file_info(const std::string& path);
 
 struct DiskSpace {
-  uint64_t free = 0;   // for us, without root's reserve
+  uint64_t free = 0;  // for us, without root's reserve
   uint64_t total = 0;
 };
 Result<DiskSpace> disk_space(const std::string& path);
 
-// NFS, SMB, and their like, where SQLite's WAL and locks do not hold; also FUSE, of which nothing is
-// known, except for an overlay in a container.
+// NFS, SMB, and their like, where SQLite's WAL and locks do not hold; also FUSE, of which nothing
+// is known, except for an overlay in a container.
 Result<bool> is_network_filesystem(const std::string& path);
 
 // An OFD lock on a file, for the life of the object. The kernel lets go when the process dies,

@@ -47,8 +47,11 @@ struct Child::State {
 };
 
 Child::Child(Loop& loop, Spawned spawned, bool detached, double grace)
-    : in(std::move(spawned.in)), out(std::move(spawned.out)), err(std::move(spawned.err)),
-      loop_(loop), state_(std::make_shared<State>(loop, spawned.pid, detached, grace)) {
+    : in(std::move(spawned.in)),
+      out(std::move(spawned.out)),
+      err(std::move(spawned.err)),
+      loop_(loop),
+      state_(std::make_shared<State>(loop, spawned.pid, detached, grace)) {
   loop.on_exit(spawned.pid, [state = state_](ExitStatus status) { state->ended(status); });
 }
 
@@ -66,8 +69,12 @@ Child::~Child() {
   });
 }
 
-pid_t Child::pid() const { return state_->pid; }
-std::optional<ExitStatus> Child::status() const { return state_->status; }
+pid_t Child::pid() const {
+  return state_->pid;
+}
+std::optional<ExitStatus> Child::status() const {
+  return state_->status;
+}
 
 void Child::on_end(std::function<void()> fn) {
   state_->on_end = std::move(fn);
@@ -185,7 +192,8 @@ class Pump {
   }
 
   void feed() {
-    ssize_t put = write(child_.in.get(), options_.input.data() + fed_, options_.input.size() - fed_);
+    ssize_t put =
+        write(child_.in.get(), options_.input.data() + fed_, options_.input.size() - fed_);
     if (put < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (put > 0) fed_ += static_cast<size_t>(put);
     // A child that reads no further has closed its end: no fault of ours.

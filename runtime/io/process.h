@@ -73,10 +73,10 @@ class Child {
 
 struct RunOptions {
   SpawnOptions spawn;
-  std::string input;                // written to its stdin, which is then closed
-  double timeout = 0;               // seconds; 0: none
-  double grace = 5;                 // between TERM and KILL after that
-  size_t output_limit = 1 << 20;    // of each stream; the end of it is kept
+  std::string input;              // written to its stdin, which is then closed
+  double timeout = 0;             // seconds; 0: none
+  double grace = 5;               // between TERM and KILL after that
+  size_t output_limit = 1 << 20;  // of each stream; the end of it is kept
   // Sees everything as it comes: 1 is stdout, 2 stderr.
   std::function<void(int, std::string_view)> on_output;
 };

@@ -46,7 +46,8 @@ std::map<std::string, std::string> our_environment() {
   for (char** entry = environ; entry && *entry; ++entry) {
     std::string_view text = *entry;
     size_t equals = text.find('=');
-    if (equals != std::string_view::npos) out.emplace(text.substr(0, equals), text.substr(equals + 1));
+    if (equals != std::string_view::npos)
+      out.emplace(text.substr(0, equals), text.substr(equals + 1));
   }
   return out;
 }
@@ -132,9 +133,12 @@ Result<int> source_for(Stdio kind, int given, int mode, UniqueFd& hold, UniqueFd
 
 Error start_error(const SpawnOptions& options, const Failure& failure) {
   switch (failure.stage) {
-    case Stage::folder: return errno_error("start in folder '" + options.folder + "'", failure.code);
-    case Stage::exec: return errno_error("start '" + options.argv[0] + "'", failure.code);
-    case Stage::setup: break;
+    case Stage::folder:
+      return errno_error("start in folder '" + options.folder + "'", failure.code);
+    case Stage::exec:
+      return errno_error("start '" + options.argv[0] + "'", failure.code);
+    case Stage::setup:
+      break;
   }
   return errno_error("prepare the start of '" + options.argv[0] + "'", failure.code);
 }

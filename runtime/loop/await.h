@@ -102,7 +102,8 @@ class Event {
     friend class Event;
     Event& event_;
     std::coroutine_handle<> caller_;
-    std::shared_ptr<Waiter*> token_;  // outlives the waiter inside a posted wake, to see it has gone
+    std::shared_ptr<Waiter*>
+        token_;  // outlives the waiter inside a posted wake, to see it has gone
   };
   Waiter wait() { return Waiter(*this); }
 
@@ -136,10 +137,11 @@ class OnWorker {
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> caller) {
     slot_->caller = caller;
-    loop_.work([slot = slot_, blocking = std::move(blocking_)] { slot->result.emplace(blocking()); },
-               [slot = slot_] {
-                 if (slot->caller) slot->caller.resume();
-               });
+    loop_.work(
+        [slot = slot_, blocking = std::move(blocking_)] { slot->result.emplace(blocking()); },
+        [slot = slot_] {
+          if (slot->caller) slot->caller.resume();
+        });
   }
   T await_resume() { return std::move(*slot_->result); }
 
@@ -153,8 +155,8 @@ class OnWorker {
   std::shared_ptr<Slot> slot_;
 };
 
-// Runs `work` for at most `seconds`; gives its result, or nothing when the time was up, and the work
-// is then cancelled. `co_await WithTimeout<T>(loop, seconds, work(...))`.
+// Runs `work` for at most `seconds`; gives its result, or nothing when the time was up, and the
+// work is then cancelled. `co_await WithTimeout<T>(loop, seconds, work(...))`.
 template <class T>
 class WithTimeout {
  public:

@@ -25,8 +25,12 @@ namespace {
 constexpr int kWorkers = 2;
 constexpr int kBatch = 256;
 // epoll_data marks: (descriptor << 32 | generation) for watches; generation 0 is ours alone.
-enum : uint64_t { kTimerMark = 0, kInboxMark = 1ULL << 32, kSignalMark = 2ULL << 32,
-                  kJumpMark = 3ULL << 32 };
+enum : uint64_t {
+  kTimerMark = 0,
+  kInboxMark = 1ULL << 32,
+  kSignalMark = 2ULL << 32,
+  kJumpMark = 3ULL << 32
+};
 // Where a kernel has no pidfds, children are asked after this often.
 constexpr double kExitPollSeconds = 0.05;
 
@@ -49,7 +53,9 @@ unsigned ready_bits(uint32_t bits) {
   return seen;
 }
 
-int open_pidfd(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
+int open_pidfd(pid_t pid) {
+  return static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+}
 
 ExitStatus exit_status(const siginfo_t& info) {
   ExitStatus status;
@@ -95,8 +101,12 @@ EpollLoop::~EpollLoop() {
   if (!signals_.empty()) pthread_sigmask(SIG_SETMASK, &mask_before_, nullptr);
 }
 
-double EpollLoop::wall() { return wall_now(); }
-double EpollLoop::ticks() { return boot_now(); }
+double EpollLoop::wall() {
+  return wall_now();
+}
+double EpollLoop::ticks() {
+  return boot_now();
+}
 
 void EpollLoop::add_internal(int fd, uint64_t mark) {
   epoll_event event{};
@@ -110,7 +120,9 @@ TimerId EpollLoop::timer(double seconds, Fn fn) {
   return timers_.add(ticks() + seconds, std::move(fn));
 }
 
-void EpollLoop::cancel(TimerId id) { timers_.cancel(id); }
+void EpollLoop::cancel(TimerId id) {
+  timers_.cancel(id);
+}
 
 // Makes epoll wait for what the watches of `fd` together want.
 void EpollLoop::arm(int fd, Descriptor& descriptor) {
@@ -145,8 +157,8 @@ void EpollLoop::arm(int fd, Descriptor& descriptor) {
 
 WatchId EpollLoop::watch(int fd, unsigned events, std::function<void(unsigned)> fn) {
   WatchId id = ++last_watch_;
-  watches_.emplace(id, Watch{fd, events,
-                             std::make_shared<std::function<void(unsigned)>>(std::move(fn))});
+  watches_.emplace(
+      id, Watch{fd, events, std::make_shared<std::function<void(unsigned)>>(std::move(fn))});
   Descriptor& descriptor = descriptors_[fd];
   descriptor.watches.push_back(id);
   arm(fd, descriptor);
@@ -180,8 +192,12 @@ void EpollLoop::unwatch(WatchId id) {
   descriptors_.erase(place);
 }
 
-void EpollLoop::post(Fn fn) { posts_.push_back(std::move(fn)); }
-void EpollLoop::post_from_thread(Fn fn) { inbox_.push(std::move(fn)); }
+void EpollLoop::post(Fn fn) {
+  posts_.push_back(std::move(fn));
+}
+void EpollLoop::post_from_thread(Fn fn) {
+  inbox_.push(std::move(fn));
+}
 
 void EpollLoop::on_signal(int number, std::function<void(int)> fn) {
   signals_[number] = std::make_shared<std::function<void(int)>>(std::move(fn));
@@ -239,8 +255,8 @@ void EpollLoop::on_clock_jump(Fn fn) {
 void EpollLoop::arm_clock_jump() {
   itimerspec far{};
   far.it_value.tv_sec = 9'000'000'000;
-  int outcome = timerfd_settime(jump_fd_.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &far,
-                                nullptr);
+  int outcome =
+      timerfd_settime(jump_fd_.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &far, nullptr);
   // ECANCELED tells of a jump in between; the timer is armed all the same.
   if (outcome != 0 && errno != ECANCELED) broken("timerfd_settime");
 }

@@ -50,7 +50,8 @@ class Loop {
   // The same, from any thread.
   virtual void post_from_thread(Fn fn) = 0;
 
-  // Delivered on the loop; a signal with a handler no longer kills the process. One handler a signal.
+  // Delivered on the loop; a signal with a handler no longer kills the process. One handler a
+  // signal.
   virtual void on_signal(int number, std::function<void(int)> fn) = 0;
   // `fn` is called once when child `pid` has exited; the loop reaps it.
   virtual void on_exit(pid_t pid, std::function<void(ExitStatus)> fn) = 0;

@@ -22,8 +22,8 @@ TimerId SimLoop::timer(double seconds, Fn fn) {
 
 WatchId SimLoop::watch(int fd, unsigned events, std::function<void(unsigned)> fn) {
   WatchId id = ++last_watch_;
-  watches_.emplace(id, Watch{fd, events,
-                             std::make_shared<std::function<void(unsigned)>>(std::move(fn))});
+  watches_.emplace(
+      id, Watch{fd, events, std::make_shared<std::function<void(unsigned)>>(std::move(fn))});
   return id;
 }
 
@@ -70,7 +70,9 @@ void SimLoop::on_exit(pid_t pid, std::function<void(ExitStatus)> fn) {
   }
 }
 
-void SimLoop::on_clock_jump(Fn fn) { jumps_.push_back(std::make_shared<Fn>(std::move(fn))); }
+void SimLoop::on_clock_jump(Fn fn) {
+  jumps_.push_back(std::make_shared<Fn>(std::move(fn)));
+}
 
 void SimLoop::work(Fn blocking, Fn done) {
   post([this, blocking = std::move(blocking), done = std::move(done)] {

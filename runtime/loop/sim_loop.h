@@ -36,10 +36,10 @@ class SimLoop : public Loop {
   void stop() override { stopped_ = true; }
 
   // For the test that holds the strings.
-  void jump_wall(double seconds);         // somebody sets the clock; handlers run on the next turn
-  void suspend(double seconds);           // the machine sleeps: both clocks move on, then it wakes
-  void raise_signal(int number);          // as if the process had got it
-  void run_for(double seconds);           // run(), at most so long in virtual time
+  void jump_wall(double seconds);  // somebody sets the clock; handlers run on the next turn
+  void suspend(double seconds);    // the machine sleeps: both clocks move on, then it wakes
+  void raise_signal(int number);   // as if the process had got it
+  void run_for(double seconds);    // run(), at most so long in virtual time
   size_t timers_waiting() const { return timers_.size(); }
 
  private:

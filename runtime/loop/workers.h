@@ -19,8 +19,8 @@ class Inbox {
  public:
   Inbox();
   int fd() const { return wake_.get(); }
-  void push(Loop::Fn fn);          // from any thread
-  std::deque<Loop::Fn> take();     // on the loop: everything so far, and `fd()` is quiet again
+  void push(Loop::Fn fn);       // from any thread
+  std::deque<Loop::Fn> take();  // on the loop: everything so far, and `fd()` is quiet again
 
  private:
   UniqueFd wake_;  // eventfd

@@ -13,7 +13,9 @@ constexpr int kCancelSlot = 2;  // user value of a task's userdata: its cancella
 
 }  // namespace
 
-void push_wait_mark(lua_State* L) { lua_pushlightuserdata(L, const_cast<char*>(&kWaitMark)); }
+void push_wait_mark(lua_State* L) {
+  lua_pushlightuserdata(L, const_cast<char*>(&kWaitMark));
+}
 
 bool is_wait_mark(lua_State* L, int index) {
   return lua_islightuserdata(L, index) && lua_touserdata(L, index) == &kWaitMark;
@@ -162,7 +164,8 @@ int finish_call(lua_State* L, int, lua_KContext context) {
   finish_wait(L);
   const Binding& binding = *reinterpret_cast<const Binding*>(context);
   Task* task = Host::of(L).current();
-  if (!task->result) return raise_failure(L, "invalid", "native.%s gave no result", binding.name.c_str());
+  if (!task->result)
+    return raise_failure(L, "invalid", "native.%s gave no result", binding.name.c_str());
   if (!task->result->ok()) {
     push_failure(L, task->result->error());
     task->result.reset();
@@ -179,9 +182,12 @@ int call_binding(lua_State* L) {
   if (binding.wait) check_may_wait(L);
   luaL_checkstack(L, 6, "a native call");
   switch (begin_call(L, host, binding)) {
-    case Begun::failed: return raise_scratch(L);
-    case Begun::waits: return yield_wait(L, finish_call, reinterpret_cast<lua_KContext>(&binding));
-    case Begun::answered: break;
+    case Begun::failed:
+      return raise_scratch(L);
+    case Begun::waits:
+      return yield_wait(L, finish_call, reinterpret_cast<lua_KContext>(&binding));
+    case Begun::answered:
+      break;
   }
   push_value(L, host.scratch->value(), nulls_of(binding));
   return 1;

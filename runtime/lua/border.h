@@ -56,7 +56,7 @@ Task* check_task(lua_State* L, int index);
 void push_task(lua_State* L, Task* task);  // of an anchored task
 
 // Each adds its part to the table of natives, or to the globals of the stdlib.
-void install_base(lua_State* L);        // pcall, xpcall, coroutine
+void install_base(lua_State* L);  // pcall, xpcall, coroutine
 void install_tasks(lua_State* L, int native);
 void install_events(lua_State* L, int native);
 void install_chunks(lua_State* L, int native);

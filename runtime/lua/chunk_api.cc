@@ -178,7 +178,8 @@ void run_prelude(lua_State* L, int native) {
                                       {"set_string_index", set_string_index},
                                       {"is_failure_meta", is_failure_meta},
                                       {nullptr, nullptr}};
-  if (luaL_loadbufferx(L, kPrelude, kPreludeSize, "@stdlib/prelude.lua", "t") != LUA_OK) lua_error(L);
+  if (luaL_loadbufferx(L, kPrelude, kPreludeSize, "@stdlib/prelude.lua", "t") != LUA_OK)
+    lua_error(L);
   lua_pushvalue(L, native);
   luaL_newlib(L, kPrimitives);
   for (const char* name : {"pcall", "xpcall"}) {

@@ -9,8 +9,9 @@ namespace choline {
 
 namespace {
 
-// --- pcall and xpcall -----------------------------------------------------------------------------
-// Upvalue 1: is it the sandbox's. User code cannot catch a divergence; the engine can.
+// --- pcall and xpcall
+// ----------------------------------------------------------------------------- Upvalue 1: is it
+// the sandbox's. User code cannot catch a divergence; the engine can.
 
 bool passes_through(lua_State* L, int index, bool sandboxed) {
   if (must_pass(L, index)) return true;
@@ -18,7 +19,8 @@ bool passes_through(lua_State* L, int index, bool sandboxed) {
   lua_pushvalue(L, index);
   lua_pushliteral(L, "kind");
   lua_rawget(L, -2);
-  bool divergence = lua_type(L, -1) == LUA_TSTRING && std::strcmp(lua_tostring(L, -1), "divergence") == 0;
+  bool divergence =
+      lua_type(L, -1) == LUA_TSTRING && std::strcmp(lua_tostring(L, -1), "divergence") == 0;
   lua_pop(L, 2);
   return divergence;
 }
@@ -52,7 +54,8 @@ int own_xpcall(lua_State* L) {
   return finish_pcall(L, status, 2);
 }
 
-// --- coroutines -----------------------------------------------------------------------------------
+// --- coroutines
+// -----------------------------------------------------------------------------------
 
 // The body of every coroutine runs under a protected call inside it, so that its <close> handlers
 // run there and may wait.
@@ -102,7 +105,8 @@ Step step(lua_State* L, lua_State* thread, int arguments, int* count) {
 
 // What is wrong with resuming `thread`, or null.
 const char* cannot_resume(lua_State* L, lua_State* thread) {
-  if (Host::of(L).relayed.contains(thread)) return "cannot resume a coroutine that waits for something";
+  if (Host::of(L).relayed.contains(thread))
+    return "cannot resume a coroutine that waits for something";
   if (thread == L) return "cannot resume a running coroutine";
   int status = lua_status(thread);
   if (status == LUA_YIELD) return nullptr;
@@ -209,13 +213,15 @@ const char* status_of(lua_State* L, lua_State* thread) {
   if (thread == L) return "running";
   if (Host::of(L).relayed.contains(thread)) return "normal";
   switch (lua_status(thread)) {
-    case LUA_YIELD: return "suspended";
+    case LUA_YIELD:
+      return "suspended";
     case LUA_OK: {
       lua_Debug frame;
       if (lua_getstack(thread, 0, &frame)) return "normal";
       return lua_gettop(thread) == 0 ? "dead" : "suspended";
     }
-    default: return "dead";
+    default:
+      return "dead";
   }
 }
 
@@ -271,10 +277,14 @@ void set_protected(lua_State* L, const char* name, lua_CFunction function) {
 void install_base(lua_State* L) {
   set_protected(L, "pcall", own_pcall);
   set_protected(L, "xpcall", own_xpcall);
-  constexpr luaL_Reg kCoroutine[] = {{"create", coroutine_create},   {"resume", coroutine_resume},
-                                     {"wrap", coroutine_wrap},       {"yield", coroutine_yield},
-                                     {"status", coroutine_status},   {"close", coroutine_close},
-                                     {"running", coroutine_running}, {"isyieldable", coroutine_is_yieldable},
+  constexpr luaL_Reg kCoroutine[] = {{"create", coroutine_create},
+                                     {"resume", coroutine_resume},
+                                     {"wrap", coroutine_wrap},
+                                     {"yield", coroutine_yield},
+                                     {"status", coroutine_status},
+                                     {"close", coroutine_close},
+                                     {"running", coroutine_running},
+                                     {"isyieldable", coroutine_is_yieldable},
                                      {nullptr, nullptr}};
   luaL_newlib(L, kCoroutine);
   lua_setglobal(L, "coroutine");

@@ -140,7 +140,8 @@ bool with_random(lua_State* L, Draw&& draw) {
 
 int random_number(lua_State* L) {
   double number = 0;
-  if (!with_random(L, [&](TaskRandom& random) { number = random.number(); })) return raise_scratch(L);
+  if (!with_random(L, [&](TaskRandom& random) { number = random.number(); }))
+    return raise_scratch(L);
   lua_pushnumber(L, number);
   return 1;
 }
@@ -151,7 +152,8 @@ int random_integer(lua_State* L) {
   if (low > high) return raise_failure(L, "invalid", "random: the interval is empty");
   uint64_t span = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
   uint64_t drawn = 0;
-  if (!with_random(L, [&](TaskRandom& random) { drawn = random.up_to(span); })) return raise_scratch(L);
+  if (!with_random(L, [&](TaskRandom& random) { drawn = random.up_to(span); }))
+    return raise_scratch(L);
   lua_pushinteger(L, static_cast<lua_Integer>(drawn + static_cast<uint64_t>(low)));
   return 1;
 }

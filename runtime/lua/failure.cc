@@ -9,7 +9,9 @@ namespace choline {
 
 const char kFailureMeta = 0;
 
-bool is_stdlib(const char* source) { return std::strncmp(source, "@stdlib/", 8) == 0; }
+bool is_stdlib(const char* source) {
+  return std::strncmp(source, "@stdlib/", 8) == 0;
+}
 
 bool is_failure(lua_State* L, int index) {
   if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index)) return false;

@@ -62,12 +62,13 @@ void Host::begin_work(Co<Result<Json>> work) {
   WaitId id = begin_wait();
   task->result.reset();
   try {
-    task->operation = Started(without_exceptions(std::move(work)),
-                              std::function<void(Result<Json>)>([this, task, id](Result<Json> result) {
-                                if (!waits_.contains(id)) return;
-                                task->result.emplace(std::move(result));
-                                wake(id);
-                              }));
+    task->operation =
+        Started(without_exceptions(std::move(work)),
+                std::function<void(Result<Json>)>([this, task, id](Result<Json> result) {
+                  if (!waits_.contains(id)) return;
+                  task->result.emplace(std::move(result));
+                  wake(id);
+                }));
   } catch (...) {
     forget_wait(id);
     throw;

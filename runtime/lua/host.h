@@ -27,9 +27,9 @@ class Watchdog;
 
 struct HostOptions {
   size_t memory = size_t{512} << 20;  // bytes for Lua
-  double runaway = 5;  // seconds of processor time that Lua may run without waiting
-  bool stress = false;  // the collector at full pressure, for tests
-  uint64_t fail_allocation = 0;  // for tests: see LuaMemory::fail_at
+  double runaway = 5;                 // seconds of processor time that Lua may run without waiting
+  bool stress = false;                // the collector at full pressure, for tests
+  uint64_t fail_allocation = 0;       // for tests: see LuaMemory::fail_at
 
   // CHOLINE_LUA_MEMORY (MiB), CHOLINE_LUA_LIMIT (seconds), CHOLINE_LUA_STRESS=1.
   static HostOptions from_environment();
@@ -64,14 +64,15 @@ class Host {
   const std::string& problem() const { return problem_; }
 
   void add(std::string_view module, Binding binding);
-  // Text of a stdlib file by its path below stdlib/ ("core/text.lua"), and the names of all modules.
+  // Text of a stdlib file by its path below stdlib/ ("core/text.lua"), and the names of all
+  // modules.
   std::function<std::optional<std::string>(std::string_view path)> find_source;
   std::vector<std::string> modules;
   std::string version;
   std::function<std::optional<uint64_t>()> run_seed;  // of the owned run, for durable tasks
 
-  // Starts the main task: stdlib/main.lua with (native, argv, modules), or `text` under `chunk_name`
-  // with the same arguments. `ended` is called from the loop, once.
+  // Starts the main task: stdlib/main.lua with (native, argv, modules), or `text` under
+  // `chunk_name` with the same arguments. `ended` is called from the loop, once.
   void start(const std::vector<std::string>& argv, std::function<void(Outcome)> ended);
   void start_text(std::string_view text, std::string_view chunk_name,
                   const std::vector<std::string>& argv, std::function<void(Outcome)> ended);
@@ -85,7 +86,8 @@ class Host {
   const LuaMemory& memory() const { return memory_; }
   size_t tasks_alive() const { return alive_; }
 
-  // --- for the files of this folder ---------------------------------------------------------------
+  // --- for the files of this folder
+  // ---------------------------------------------------------------
   static Host& of(lua_State* L) { return **static_cast<Host**>(lua_getextraspace(L)); }
 
   // Begins a wait of the current task. The caller then yields with the mark.
@@ -101,11 +103,11 @@ class Host {
   void adopt(Task* task, Task* parent);
   void break_shield(Task* task, TimerId timer);
 
-  std::optional<Result<Json>> scratch;  // answer of a call that does not wait
-  std::vector<std::string> no_waiting;  // why nothing may wait now, innermost last
-  int closing = 0;                      // coroutines being closed by force: no waits in there
+  std::optional<Result<Json>> scratch;     // answer of a call that does not wait
+  std::vector<std::string> no_waiting;     // why nothing may wait now, innermost last
+  int closing = 0;                         // coroutines being closed by force: no waits in there
   std::unordered_set<lua_State*> relayed;  // user coroutines in which a native wait is going on
-  std::string trace_message, trace;     // of the last plain Lua error
+  std::string trace_message, trace;        // of the last plain Lua error
   std::deque<Binding> bindings;
 
   // The watchdog reads these from its signal handler.

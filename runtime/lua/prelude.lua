@@ -1,5 +1,6 @@
--- Makes Lua's globals deterministic and safe, before anything else runs: once for the stdlib itself,
--- and as native.chunk.sandbox() for user code. See docs/design/sandbox.md for what is closed and why.
+-- Makes Lua's globals deterministic and safe, before anything else runs: once for the stdlib
+-- itself, and as native.chunk.sandbox() for user code. See docs/design/sandbox.md for what is
+-- closed and why.
 
 local native <const>, primitive <const> = ...
 
@@ -10,7 +11,7 @@ local raw_sort <const>, raw_format <const> = table.sort, string.format
 
 local M = {}  -- the functions of ours that take the place of Lua's
 
--- Order ---------------------------------------------------------------------------------------------
+-- Order -------------------------------------------------------------------------------------------
 
 local function refuse_key(key)
   error(("pairs cannot put keys of type %s in order; use strings, numbers or booleans")
@@ -102,7 +103,7 @@ function M.sort(t, before)
   table.move(from, 1, count, 1, t)
 end
 
--- Text without addresses ------------------------------------------------------------------------------
+-- Text without addresses --------------------------------------------------------------------------
 
 M.tostring = primitive.plain_text
 
@@ -125,7 +126,7 @@ function M.format(format, ...)
   return formatted(format, ...)
 end
 
--- Sizes ---------------------------------------------------------------------------------------------
+-- Sizes -------------------------------------------------------------------------------------------
 
 local MOST_MOVED <const> = 10000000  -- a hook cannot stop a library function that counts to 2^53
 
@@ -136,7 +137,7 @@ function M.move(from, first, last, to, target)
   return table.move(from, first, last, to, target or from)
 end
 
--- Randomness ------------------------------------------------------------------------------------------
+-- Randomness --------------------------------------------------------------------------------------
 
 function M.random(low, high, ...)
   if select("#", ...) > 0 then error("wrong number of arguments", 2) end
@@ -150,11 +151,13 @@ end
 
 function M.randomseed(seed)
   local whole <const> = math.tointeger(seed)
-  if not whole then error("randomseed needs an integer; the run has a seed of its own already", 2) end
+  if not whole then
+    error("randomseed needs an integer; the run has a seed of its own already", 2)
+  end
   native.random.seed(whole)
 end
 
--- Metatables and chunks ---------------------------------------------------------------------------------
+-- Metatables and chunks ---------------------------------------------------------------------------
 
 local REFUSED <const> = { "__gc", "__mode" }
 
@@ -199,7 +202,7 @@ local function loader(env)
   end
 end
 
--- The sandbox ---------------------------------------------------------------------------------------------
+-- The sandbox -------------------------------------------------------------------------------------
 
 local function copy(t)
   local fresh <const> = {}
@@ -235,7 +238,7 @@ end
 -- Methods of strings find the filtered functions, in the stdlib too.
 primitive.set_string_index(copy(safe_string))
 
--- The stdlib's own globals --------------------------------------------------------------------------------
+-- The stdlib's own globals ------------------------------------------------------------------------
 
 string.format, table.sort, math.random, math.randomseed = M.format, M.sort, M.random, M.randomseed
 pairs, tostring = M.pairs, M.tostring
@@ -262,5 +265,6 @@ end
 
 setmetatable(_G, {
   __index = function(_, name) error("the stdlib has no global '" .. tostring(name) .. "'", 2) end,
-  __newindex = function(_, name) error("the stdlib makes no globals: '" .. tostring(name) .. "'", 2) end,
+  __newindex = function(_, name) error("the stdlib makes no globals: '" .. tostring(name) .. "'",
+    2) end,
 })

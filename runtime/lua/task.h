@@ -30,7 +30,7 @@ struct Shield {
 struct Task {
   enum class State : uint8_t { ready, running, waiting, ended };
 
-  std::string path;  // "main.train"
+  std::string path;    // "main.train"
   size_t name_at = 0;  // where the name begins in the path
   bool outside = false;
   State state = State::ready;
@@ -38,31 +38,31 @@ struct Task {
   lua_State* thread = nullptr;
   int anchor = LUA_NOREF;  // of the userdata
   Task* parent = nullptr;
-  Task* first_child = nullptr;                     // alive ones, in order of their start
+  Task* first_child = nullptr;  // alive ones, in order of their start
   Task* last_child = nullptr;
-  Task* next = nullptr;                            // among the parent's children
+  Task* next = nullptr;  // among the parent's children
   Task* previous = nullptr;
-  std::unique_ptr<std::set<std::string>> used;     // names that children had
+  std::unique_ptr<std::set<std::string>> used;  // names that children had
   std::unique_ptr<TaskRandom> random;
 
-  WaitId wait = 0;               // what it waits for now; 0: nothing
-  bool steady = false;           // the present wait is not ended by a cancellation
-  bool interrupted = false;      // the present wait was ended by a cancellation
-  Started operation;             // the native work it waits for
+  WaitId wait = 0;           // what it waits for now; 0: nothing
+  bool steady = false;       // the present wait is not ended by a cancellation
+  bool interrupted = false;  // the present wait was ended by a cancellation
+  Started operation;         // the native work it waits for
   std::optional<Result<Json>> result;
 
   bool cancelled = false;
-  bool runaway = false;          // stopped by the watchdog: nothing may catch that
+  bool runaway = false;  // stopped by the watchdog: nothing may catch that
   bool failed = false;
-  bool observed = false;         // somebody has asked how it ended
-  std::string why;               // of the cancellation
+  bool observed = false;  // somebody has asked how it ended
+  std::string why;        // of the cancellation
   std::vector<Shield> shields;
-  std::vector<WaitId> watchers;  // waits for its end
-  WaitId children_wait = 0;      // the wait for the end of the last child
-  std::vector<Task*> unobserved; // failed children that nobody has asked; still anchored
-  int results = 0;               // values on the thread's stack: results, or what was raised
+  std::vector<WaitId> watchers;   // waits for its end
+  WaitId children_wait = 0;       // the wait for the end of the last child
+  std::vector<Task*> unobserved;  // failed children that nobody has asked; still anchored
+  int results = 0;                // values on the thread's stack: results, or what was raised
   int first_result = 0;
-  size_t slot = 0;               // place in the host's list of living tasks
+  size_t slot = 0;  // place in the host's list of living tasks
 
   std::string_view name() const { return std::string_view(path).substr(name_at); }
   bool shielded() const {

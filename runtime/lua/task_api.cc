@@ -36,8 +36,8 @@ int push_option_arguments(lua_State* L, int options) {
   }
   int list = lua_gettop(L);
   lua_getfield(L, list, "n");
-  lua_Integer count = lua_isinteger(L, -1) ? lua_tointeger(L, -1)
-                                           : static_cast<lua_Integer>(lua_rawlen(L, list));
+  lua_Integer count =
+      lua_isinteger(L, -1) ? lua_tointeger(L, -1) : static_cast<lua_Integer>(lua_rawlen(L, list));
   lua_pop(L, 1);
   if (count < 0 || count > 200) raise_failure(L, "invalid", "native.task.spawn: too many args");
   luaL_checkstack(L, static_cast<int>(count) + 8, "arguments of a task");
@@ -100,7 +100,8 @@ int spawn(lua_State* L) {
 int push_results(lua_State* L, Task* task) {
   lua_State* thread = task->thread;
   luaL_checkstack(L, task->results + 4, "results of a task");
-  if (!lua_checkstack(thread, task->results + 1)) return raise_failure(L, "invalid", "too many results");
+  if (!lua_checkstack(thread, task->results + 1))
+    return raise_failure(L, "invalid", "too many results");
   for (int place = 0; place < task->results; ++place) {
     lua_pushvalue(thread, task->first_result + place);
   }
@@ -137,7 +138,8 @@ int wait_for_end(lua_State* L, lua_KFunction then) {
   check_may_wait(L);
   Host& host = Host::of(L);
   if (is_above(task, host.current())) {
-    return raise_failure(L, "invalid", "task %s cannot wait for its own end or that of a task above",
+    return raise_failure(L, "invalid",
+                         "task %s cannot wait for its own end or that of a task above",
                          host.current()->path.c_str());
   }
   bool good = guarded_body(host, [&] {
@@ -153,8 +155,12 @@ int wait_for_end(lua_State* L, lua_KFunction then) {
   return good ? yield_wait(L, then) : raise_scratch(L);
 }
 
-int join(lua_State* L) { return wait_for_end(L, join_ended); }
-int try_join(lua_State* L) { return wait_for_end(L, try_ended); }
+int join(lua_State* L) {
+  return wait_for_end(L, join_ended);
+}
+int try_join(lua_State* L) {
+  return wait_for_end(L, try_ended);
+}
 
 Task* listed_task(lua_State* L, lua_Integer place) {
   lua_rawgeti(L, 1, place);
@@ -202,9 +208,16 @@ int any(lua_State* L) {
   for (lua_Integer place = 1; place <= count; ++place) {
     Task* task = listed_task(L, place);
     if (task->state == Task::State::ended) {
-      if (!woken) guarded_body(host, [&] { host.wake(wait); return true; });
+      if (!woken)
+        guarded_body(host, [&] {
+          host.wake(wait);
+          return true;
+        });
       woken = true;
-    } else if (!guarded_body(host, [&] { task->watchers.push_back(wait); return true; })) {
+    } else if (!guarded_body(host, [&] {
+                 task->watchers.push_back(wait);
+                 return true;
+               })) {
       if (!woken) host.forget_wait(wait);
       return raise_scratch(L);
     }
@@ -212,7 +225,8 @@ int any(lua_State* L) {
   return yield_wait(L, any_ended, static_cast<lua_KContext>(wait));
 }
 
-// --- cancel, shield, forbid_waiting, current ------------------------------------------------------
+// --- cancel, shield, forbid_waiting, current
+// ------------------------------------------------------
 
 int cancel(lua_State* L) {
   Task* task = check_task(L, 1);

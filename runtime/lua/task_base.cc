@@ -1,5 +1,6 @@
-// The life of a task inside its coroutine: the body under a protected call, so that <close> handlers
-// run in the living coroutine and may wait; then the end of its children; then its results.
+// The life of a task inside its coroutine: the body under a protected call, so that <close>
+// handlers run in the living coroutine and may wait; then the end of its children; then its
+// results.
 #include <new>
 
 #include "base/log.h"
@@ -14,7 +15,9 @@ const char kTaskMeta = 0;
 
 int end_children(lua_State* L);
 
-int children_ended(lua_State* L, int, lua_KContext) { return end_children(L); }
+int children_ended(lua_State* L, int, lua_KContext) {
+  return end_children(L);
+}
 
 // The first failure among children that nobody asked about takes the place of the results.
 int take_unobserved(lua_State* L, Task* task) {
@@ -55,7 +58,9 @@ int body_ended(lua_State* L, int status, lua_KContext) {
   return end_children(L);
 }
 
-int refuse_to_start(lua_State* L) { return raise_cancellation(L, Host::of(L).current()); }
+int refuse_to_start(lua_State* L) {
+  return raise_cancellation(L, Host::of(L).current());
+}
 
 // Stack: the body and its arguments.
 int run_task(lua_State* L) {
@@ -100,8 +105,10 @@ int task_field(lua_State* L) {
 void push_task_meta(lua_State* L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kTaskMeta) == LUA_TTABLE) return;
   lua_pop(L, 1);
-  constexpr luaL_Reg kMethods[] = {{"__gc", collect_task}, {"__tostring", task_to_text},
-                                   {"__index", task_field}, {nullptr, nullptr}};
+  constexpr luaL_Reg kMethods[] = {{"__gc", collect_task},
+                                   {"__tostring", task_to_text},
+                                   {"__index", task_field},
+                                   {nullptr, nullptr}};
   lua_createtable(L, 0, 6);
   luaL_setfuncs(L, kMethods, 0);
   lua_pushliteral(L, "task");
@@ -155,6 +162,8 @@ Task* check_task(lua_State* L, int index) {
   return nullptr;
 }
 
-void push_task(lua_State* L, Task* task) { lua_rawgeti(L, LUA_REGISTRYINDEX, task->anchor); }
+void push_task(lua_State* L, Task* task) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, task->anchor);
+}
 
 }  // namespace choline

@@ -152,7 +152,7 @@ class Reader {
   }
 
   lua_State* L_;
-  std::vector<const void*> open_;   // tables being read, to see a cycle
+  std::vector<const void*> open_;  // tables being read, to see a cycle
   std::vector<std::string> path_;
   std::string problem_;
 };

@@ -1,4 +1,5 @@
-// Values between Lua and JSON: integers and floats kept apart, keys sorted, lists told from objects.
+// Values between Lua and JSON: integers and floats kept apart, keys sorted, lists told from
+// objects.
 #pragma once
 
 #include <lua.hpp>

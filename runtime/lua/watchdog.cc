@@ -19,7 +19,9 @@ namespace {
 constexpr double kTick = 0.25;
 std::atomic<Watchdog*> active{nullptr};
 
-int watchdog_signal() { return SIGRTMIN + 7; }
+int watchdog_signal() {
+  return SIGRTMIN + 7;
+}
 
 }  // namespace
 

@@ -30,7 +30,7 @@ class Watchdog {
   Host& host_;
   double limit_;
   unsigned most_ticks_ = 0;
-  unsigned ticks_ = 0;           // seen in the present resume
+  unsigned ticks_ = 0;  // seen in the present resume
   uint64_t resume_ = 0;
   std::atomic<bool> pending_{false};  // the hook is set and has not been called yet
   timer_t timer_{};

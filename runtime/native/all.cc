@@ -26,7 +26,9 @@ struct Verb {
   std::string name;  // "instance.create"
 };
 
-Co<Result<Json>> failed(Error error) { co_return error; }
+Co<Result<Json>> failed(Error error) {
+  co_return error;
+}
 
 Co<Result<Json>> start_verb(Services& services, const Verb& verb, Json args) {
   Caller caller = services.caller();

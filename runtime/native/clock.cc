@@ -18,8 +18,12 @@ Result<Json> now(Services& services, const Json&) {
   return Json(services.loop.wall());
 }
 
-Result<Json> wall(Services& services, const Json&) { return Json(services.loop.wall()); }
-Result<Json> ticks(Services& services, const Json&) { return Json(services.loop.ticks()); }
+Result<Json> wall(Services& services, const Json&) {
+  return Json(services.loop.wall());
+}
+Result<Json> ticks(Services& services, const Json&) {
+  return Json(services.loop.ticks());
+}
 
 Result<std::string> zone_arg(const Json& args, size_t index, std::string_view what) {
   if (arg(args, index).is_null()) return std::string();
@@ -85,6 +89,8 @@ NativeModule clock_module() {
            {"zone", zone}}};
 }
 
-NativeModule wait_module() { return {"wait", {{"sleep", StepClass::wait, sleep}}}; }
+NativeModule wait_module() {
+  return {"wait", {{"sleep", StepClass::wait, sleep}}};
+}
 
 }  // namespace choline

@@ -67,10 +67,14 @@ Result<Json> write(Services&, const Json& args) {
 
 std::string_view word_of(FileKind kind) {
   switch (kind) {
-    case FileKind::file: return "file";
-    case FileKind::folder: return "folder";
-    case FileKind::link: return "link";
-    case FileKind::other: break;
+    case FileKind::file:
+      return "file";
+    case FileKind::folder:
+      return "folder";
+    case FileKind::link:
+      return "link";
+    case FileKind::other:
+      break;
   }
   return "other";
 }
@@ -118,7 +122,8 @@ Result<Json> remove(Services&, const Json& args) {
 Result<Json> real_path(Services&, const Json& args) {
   Result<std::string> path = string_arg(args, 0, "fs.real_path");
   if (!path) return path.error();
-  std::unique_ptr<char, decltype(&std::free)> resolved(realpath(path->c_str(), nullptr), &std::free);
+  std::unique_ptr<char, decltype(&std::free)> resolved(realpath(path->c_str(), nullptr),
+                                                       &std::free);
   if (!resolved) return errno_error("resolve '" + *path + "'", errno);
   return Json(std::string(resolved.get()));
 }

@@ -49,6 +49,8 @@ Result<Json> decode(Services&, const Json& args) {
 
 }  // namespace
 
-NativeModule json_module() { return {"json", {{"encode", encode}, {"decode", decode}}}; }
+NativeModule json_module() {
+  return {"json", {{"encode", encode}, {"decode", decode}}};
+}
 
 }  // namespace choline

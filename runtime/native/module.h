@@ -48,7 +48,8 @@ struct NativeModule {
 
 // Positional argument `index` (from 0) of a native call, or null when it was left out.
 const Json& arg(const Json& args, size_t index);
-// Typed reads with an error that names the argument: "native.fs.read: argument 1: expected string, got number".
+// Typed reads with an error that names the argument: "native.fs.read: argument 1: expected string,
+// got number".
 Result<std::string> string_arg(const Json& args, size_t index, std::string_view what);
 Result<double> number_arg(const Json& args, size_t index, std::string_view what);
 Result<int64_t> integer_arg(const Json& args, size_t index, std::string_view what);

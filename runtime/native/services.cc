@@ -44,8 +44,7 @@ Result<Instances*> Services::instances() {
   options.agents["x86_64"] = folders.agent;
   std::string arm = folders.agent + "-aarch64";
   if (access(arm.c_str(), X_OK) == 0) options.agents["aarch64"] = arm;
-  instances_ =
-      std::make_unique<Instances>(loop, **the_store, **the_providers, std::move(options));
+  instances_ = std::make_unique<Instances>(loop, **the_store, **the_providers, std::move(options));
   return instances_.get();
 }
 

@@ -1,5 +1,5 @@
-// Everything a native module may use. One for each process; made in app/main, opened on first use so
-// that `choline --version` and `check` pay for nothing they do not need.
+// Everything a native module may use. One for each process; made in app/main, opened on first use
+// so that `choline --version` and `check` pay for nothing they do not need.
 #pragma once
 
 #include <functional>
@@ -44,8 +44,9 @@ struct Services {
 
   Loop& loop;
   Folders folders;
-  // Set by the border: calls `fn` once, when every durable Lua task has run until it waits. A result
-  // that `fn` delivers (by ending the Co of a step) counts at once: the next `fn` waits for it.
+  // Set by the border: calls `fn` once, when every durable Lua task has run until it waits. A
+  // result that `fn` delivers (by ending the Co of a step) counts at once: the next `fn` waits for
+  // it.
   std::function<void(std::function<void()>)> when_quiet;
   std::function<Caller()> caller;
 

@@ -39,7 +39,7 @@ Result<Json> cwd(Services&, const Json&) {
 
 Result<Json> folders(Services& services, const Json&) {
   const Folders& all = services.folders;
-  return Json{{"config", all.config}, {"state", all.state}, {"cache", all.cache},
+  return Json{{"config", all.config},         {"state", all.state}, {"cache", all.cache},
               {"executable", all.executable}, {"agent", all.agent}, {"share", all.share}};
 }
 
@@ -98,7 +98,8 @@ Result<Json> write(Services&, const Json& args) {
       pollfd ready{target, POLLOUT, 0};
       if (poll(&ready, 1, -1) < 0 && errno != EINTR) return errno_error("wait for output", errno);
     } else if (errno != EINTR) {
-      return errno_error(target == 1 ? "write to standard output" : "write to standard error", errno);
+      return errno_error(target == 1 ? "write to standard output" : "write to standard error",
+                         errno);
     }
   }
   return Json();
@@ -134,7 +135,8 @@ Result<Json> disk_free(Services&, const Json& args) {
   return Json(static_cast<int64_t>(space->free));
 }
 
-// --- programs -------------------------------------------------------------------------------------
+// --- programs
+// -------------------------------------------------------------------------------------
 
 Result<std::vector<std::string>> argv_arg(const Json& args, std::string_view what) {
   Result<std::vector<std::string>> argv = texts_arg(args, 0, what);
@@ -151,7 +153,8 @@ Result<RunOptions> run_options(const Json& args) {
   options.spawn.argv = std::move(*argv);
   const Json& given = arg(args, 1);
   if (given.is_null()) return options;
-  if (!given.is_object()) return Error(ErrorKind::invalid, "native.sys.run: options must be a table");
+  if (!given.is_object())
+    return Error(ErrorKind::invalid, "native.sys.run: options must be a table");
   for (auto field = given.begin(); field != given.end(); ++field) {
     const std::string& key = field.key();
     if (key == "dir" && field->is_string()) {

@@ -23,7 +23,7 @@ HostFacts read_host_facts();
 
 // The provider's settings in a cholfile: here { price = …, capacity = … }.
 struct LocalSettings {
-  double price = 0;  // USD per hour
+  double price = 0;   // USD per hour
   int capacity = -1;  // instances alive at once; below 0: no limit
   bool spot = false;
   double delay = 0;     // seconds until an instance is running

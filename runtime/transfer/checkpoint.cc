@@ -45,7 +45,8 @@ Reasons judge_names(const Tree& tree) {
 
 double newest_change(const Tree& tree) {
   int64_t newest = 0;
-  for (const Entry& entry : tree.entries) newest = std::max({newest, entry.mtime_ns, entry.ctime_ns});
+  for (const Entry& entry : tree.entries)
+    newest = std::max({newest, entry.mtime_ns, entry.ctime_ns});
   return static_cast<double>(newest) * 1e-9;
 }
 
@@ -65,9 +66,9 @@ void judge_changes(const Tree& first, const Tree& second, Reasons& reasons) {
   constexpr const char* kWriting = "is still being written";
   size_t a = 0, b = 0;
   while (a < first.entries.size() || b < second.entries.size()) {
-    bool only_first = b == second.entries.size() ||
-                      (a < first.entries.size() &&
-                       path_less(first.entries[a].path, second.entries[b].path));
+    bool only_first =
+        b == second.entries.size() ||
+        (a < first.entries.size() && path_less(first.entries[a].path, second.entries[b].path));
     bool only_second = !only_first && (a == first.entries.size() ||
                                        path_less(second.entries[b].path, first.entries[a].path));
     if (only_first) {
@@ -111,7 +112,9 @@ std::optional<uint64_t> step_of(std::string_view name) {
 
 }  // namespace
 
-std::string_view checkpoint_of(std::string_view path) { return path.substr(0, path.find('/')); }
+std::string_view checkpoint_of(std::string_view path) {
+  return path.substr(0, path.find('/'));
+}
 
 Result<Tree> scan_checkpoints(const std::string& path, const ScanOptions& scan, double settle,
                               const std::atomic<bool>* stop) {
@@ -134,9 +137,8 @@ Result<Tree> scan_checkpoints(const std::string& path, const ScanOptions& scan, 
   for (const SyncNote& note : tree->failed) {
     reasons.emplace(checkpoint_of(note.path), "cannot be read whole: " + note.why);
   }
-  std::erase_if(tree->entries, [&](const Entry& entry) {
-    return reasons.contains(checkpoint_of(entry.path));
-  });
+  std::erase_if(tree->entries,
+                [&](const Entry& entry) { return reasons.contains(checkpoint_of(entry.path)); });
   for (const auto& [unit, why] : reasons) add_note(tree->skipped, unit, why);
   return tree;
 }

@@ -1,6 +1,6 @@
 // Which checkpoints are complete. Rules: a name that ends in .tmp, .part or .partial or starts with
-// "." or "tmp-" is not finished, and neither is a folder that holds such a file of the first kind or
-// checkpoint-is-incomplete.txt, nor anything that changes between two looks.
+// "." or "tmp-" is not finished, and neither is a folder that holds such a file of the first kind
+// or checkpoint-is-incomplete.txt, nor anything that changes between two looks.
 #pragma once
 
 #include <atomic>
@@ -25,8 +25,8 @@ std::string_view checkpoint_of(std::string_view path);
 Result<Tree> scan_checkpoints(const std::string& path, const ScanOptions& scan, double settle,
                               const std::atomic<bool>* stop);
 
-// The complete ones right in the folder `path`, oldest first: by step, those without one before, then
-// by time. An absent folder has none. One look: who resumes from them has stopped the writer.
+// The complete ones right in the folder `path`, oldest first: by step, those without one before,
+// then by time. An absent folder has none. One look: who resumes from them has stopped the writer.
 Result<std::vector<Checkpoint>> find_checkpoints(const std::string& path);
 
 }  // namespace choline

@@ -63,7 +63,8 @@ Result<Frame> FrameReader::next() {
   frame.type = static_cast<FrameType>(byte(0));
   size_t length = 0;
   for (size_t at = 4; at >= 1; --at) length = length << 8 | byte(at);
-  if (length > kFrameLimit) return protocol_error("a frame of " + std::to_string(length) + " bytes");
+  if (length > kFrameLimit)
+    return protocol_error("a frame of " + std::to_string(length) + " bytes");
   Status body = fill(kHeader + length);
   if (!body.ok()) return body.error();
   frame.payload = buffer_.substr(start_ + kHeader, length);
@@ -87,7 +88,8 @@ Result<Json> FrameReader::expect_json(FrameType type) {
   Result<Frame> frame = expect(type);
   if (!frame.ok()) return frame.error();
   Result<Json> value = parse_json(frame->payload);
-  if (value.ok() && !value->is_object() && !value->is_array()) return protocol_error("a bare value");
+  if (value.ok() && !value->is_object() && !value->is_array())
+    return protocol_error("a bare value");
   return value;
 }
 

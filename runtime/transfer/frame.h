@@ -1,5 +1,5 @@
-// The frames of a transfer: a type, a length, a payload; see docs/design/transfer.md. Everything read
-// here comes from a peer that may lie, so every length has a bound.
+// The frames of a transfer: a type, a length, a payload; see docs/design/transfer.md. Everything
+// read here comes from a peer that may lie, so every length has a bound.
 #pragma once
 
 #include <cstdint>
@@ -17,23 +17,23 @@ constexpr size_t kFrameLimit = 8 << 20;   // payload of one frame
 constexpr size_t kDataBlock = 256 << 10;  // most bytes of a file in one frame
 
 enum class FrameType : uint8_t {
-  request = 1,   // client: JSON {magic, version, role, path, options}
-  tree = 2,      // sender: JSON {single, name, partial, rules}
-  entries = 3,   // sender: a batch of the manifest
+  request = 1,      // client: JSON {magic, version, role, path, options}
+  tree = 2,         // sender: JSON {single, name, partial, rules}
+  entries = 3,      // sender: a batch of the manifest
   entries_end = 4,  // sender: JSON {count, skipped, failed}
-  plan = 5,      // receiver: a batch of what is wanted and why
-  plan_end = 6,  // receiver: nothing
-  file = 7,      // sender: index, size, mtime, mode; contents follow
-  data = 8,      // sender: bytes
-  hole = 9,      // sender: a count of zeros
+  plan = 5,         // receiver: a batch of what is wanted and why
+  plan_end = 6,     // receiver: nothing
+  file = 7,         // sender: index, size, mtime, mode; contents follow
+  data = 8,         // sender: bytes
+  hole = 9,         // sender: a count of zeros
   file_end = 10,    // sender: digest of what was sent; the file is complete
   file_again = 11,  // sender: it changed meanwhile; forget it, it comes again
   file_skip = 12,   // sender: index, why; it does not come
-  same = 13,     // sender: index; the contents are what you have
-  differs = 14,  // sender: index; they are not (in a dry run, where no file follows)
+  same = 13,        // sender: index; the contents are what you have
+  differs = 14,     // sender: index; they are not (in a dry run, where no file follows)
   finished = 15,    // sender: JSON {skipped, failed}; no more files
-  report = 16,   // receiver, or the answer to a question: JSON
-  fail = 17,     // either: JSON of an Error; the session is over
+  report = 16,      // receiver, or the answer to a question: JSON
+  fail = 17,        // either: JSON of an Error; the session is over
 };
 
 struct Frame {

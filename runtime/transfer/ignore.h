@@ -8,8 +8,8 @@
 namespace choline {
 
 // One file of rules. `folder` is where it lies, relative to the root of the tree ("" at the root).
-// `above` is set for a file in a folder over the root: the root's path below that folder, with a '/'
-// at its end.
+// `above` is set for a file in a folder over the root: the root's path below that folder, with a
+// '/' at its end.
 struct IgnoreFile {
   std::string folder;
   std::string text;

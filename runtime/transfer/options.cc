@@ -31,7 +31,8 @@ class Fields {
   bool fine() const { return fine_; }
 
   void read(const char* key, bool& out) {
-    if (const Json* found = find(key)) check(found->is_boolean()) && (out = found->get<bool>(), true);
+    if (const Json* found = find(key))
+      check(found->is_boolean()) && (out = found->get<bool>(), true);
   }
   void read(const char* key, uint64_t& out) {
     if (const Json* found = find(key)) {
@@ -39,7 +40,8 @@ class Fields {
     }
   }
   void read(const char* key, double& out) {
-    if (const Json* found = find(key)) check(found->is_number()) && (out = found->get<double>(), true);
+    if (const Json* found = find(key))
+      check(found->is_number()) && (out = found->get<double>(), true);
   }
   void read(const char* key, std::string& out) {
     if (const Json* found = find(key)) {
@@ -107,7 +109,8 @@ Result<SyncOptions> sync_options_from_json(const Json& value) {
   fields.read("outside_links", outside_links);
   fields.read("settle", options.settle);
   options.outside_links = outside_links;
-  if (!fields.fine() || !(options.settle >= 0 && options.settle <= 3600)) return bad("set of options");
+  if (!fields.fine() || !(options.settle >= 0 && options.settle <= 3600))
+    return bad("set of options");
   return options;
 }
 

@@ -48,12 +48,12 @@ struct SyncProgress {
 };
 
 struct SyncReport {
-  uint64_t entries = 0;        // files, folders and links at the source, after the rules
-  uint64_t files_moved = 0;    // contents sent
+  uint64_t entries = 0;      // files, folders and links at the source, after the rules
+  uint64_t files_moved = 0;  // contents sent
   uint64_t bytes_moved = 0;
-  uint64_t touched = 0;        // folders made, links set, modes and times changed
+  uint64_t touched = 0;  // folders made, links set, modes and times changed
   uint64_t removed = 0;
-  uint64_t unchanged = 0;      // files that were there already
+  uint64_t unchanged = 0;         // files that were there already
   std::vector<SyncMove> moves;    // what moved, or would; the first kListLimit
   std::vector<SyncNote> skipped;  // left out on purpose: sockets, half-written checkpoints, ...
   std::vector<SyncNote> failed;   // could not be read or written; the rest was moved
@@ -71,10 +71,10 @@ Json to_json(const SyncReport& report);
 Result<SyncReport> sync_report_from_json(const Json& value);
 
 struct Checkpoint {
-  std::string name;               // of the file or folder
-  std::optional<uint64_t> step;   // the number at the end of the name
-  double mtime = 0;               // of its newest file, wall seconds
-  uint64_t bytes = 0;             // of all its files
+  std::string name;              // of the file or folder
+  std::optional<uint64_t> step;  // the number at the end of the name
+  double mtime = 0;              // of its newest file, wall seconds
+  uint64_t bytes = 0;            // of all its files
 };
 Json to_json(const Checkpoint& checkpoint);
 Result<Checkpoint> checkpoint_from_json(const Json& value);

@@ -29,7 +29,9 @@ std::string ManifestWriter::add(const Entry& entry) {
   return batch_.size() >= kBatch ? rest() : std::string();
 }
 
-std::string ManifestWriter::rest() { return std::exchange(batch_, {}); }
+std::string ManifestWriter::rest() {
+  return std::exchange(batch_, {});
+}
 
 Status ManifestReader::add(std::string_view batch) {
   Unpacker in(batch);
@@ -112,7 +114,8 @@ Status unpack_plan(std::string_view batch, size_t entries, std::vector<PlanItem>
       if (fine && !first) fine = item.index > items.back().index;
       if (fine && first) fine = items.empty();
     }
-    if (fine && item.action == PlanAction::compare) fine = in.text(digest) && digest.size() == kDigest;
+    if (fine && item.action == PlanAction::compare)
+      fine = in.text(digest) && digest.size() == kDigest;
     if (!fine) return protocol_error("a plan that cannot be read");
     item.digest = digest;
     item.path = path;

@@ -41,10 +41,10 @@ class ManifestReader {
 };
 
 enum class PlanAction : uint8_t {
-  send = 1,      // contents wanted
-  compare = 2,   // contents wanted unless their digest is the one given
-  touched = 3,   // the receiver does it alone: a folder, a link, a mode, a time
-  removed = 4,   // something extra that goes; `path` is set, `index` is not
+  send = 1,     // contents wanted
+  compare = 2,  // contents wanted unless their digest is the one given
+  touched = 3,  // the receiver does it alone: a folder, a link, a mode, a time
+  removed = 4,  // something extra that goes; `path` is set, `index` is not
 };
 
 struct PlanItem {
@@ -59,7 +59,8 @@ std::string pack(const PlanItem& item);
 // Appends the items of a batch; indexes stay below `entries` and grow, digests are whole.
 Status unpack_plan(std::string_view batch, size_t entries, std::vector<PlanItem>& items);
 
-// What to do about `wanted` when `present` is there; nullopt: nothing. A `compare` lacks its digest.
+// What to do about `wanted` when `present` is there; nullopt: nothing. A `compare` lacks its
+// digest.
 std::optional<PlanItem> compare_entry(const Entry& wanted, const std::optional<Entry>& present,
                                       const SyncOptions& options);
 

@@ -108,10 +108,11 @@ class Receiver {
   Status mark_checkpoints() {
     if (!options_.checkpoints) return done();
     for (const PlanItem& item : plan_->items) {
-      const std::string& path = item.action == PlanAction::removed ? item.path : entry_of(item).path;
+      const std::string& path =
+          item.action == PlanAction::removed ? item.path : entry_of(item).path;
       std::string unit(checkpoint_of(path));
-      bool is_folder = unit.size() < path.size() ||
-                       (item.action != PlanAction::removed && entry_of(item).kind == EntryKind::folder);
+      bool is_folder = unit.size() < path.size() || (item.action != PlanAction::removed &&
+                                                     entry_of(item).kind == EntryKind::folder);
       if (is_folder && plan_->marked.insert(unit).second) {
         Status status = note(unit, mark(unit));
         if (!status.ok()) return status;
@@ -201,7 +202,8 @@ class Receiver {
       if (!frame.ok()) return frame.error();
       Unpacker in(frame->payload);
       uint64_t index = 0;
-      if (!in.number(index) || index != item.index) return protocol_error("a file that was not due");
+      if (!in.number(index) || index != item.index)
+        return protocol_error("a file that was not due");
       switch (frame->type) {
         case FrameType::file: {
           Result<bool> came = receive_file(item, in);
@@ -222,7 +224,8 @@ class Receiver {
           broken_.emplace(checkpoint_of(entry_of(item).path));
           skipped_.insert(item.index);
           return done();
-        default: return protocol_error("something else in place of a file");
+        default:
+          return protocol_error("something else in place of a file");
       }
     }
   }
@@ -336,7 +339,8 @@ class Receiver {
     }
     target.forget_cache();
     for (auto entry = folder_modes_.rbegin(); entry != folder_modes_.rend(); ++entry) {
-      status = note((*entry)->path, target.set_mode((*entry)->path, (*entry)->mode, EntryKind::folder));
+      status =
+          note((*entry)->path, target.set_mode((*entry)->path, (*entry)->mode, EntryKind::folder));
       if (!status.ok()) return status;
     }
     status = sync_new_folders();

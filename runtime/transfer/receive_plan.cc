@@ -25,8 +25,8 @@ Result<std::vector<IgnoreFile>> rules_from_json(const Json& value) {
   if (!value.is_array() || value.size() > kMostRules) return protocol_error("bad ignore rules");
   for (const Json& each : value) {
     IgnoreFile file;
-    for (auto [key, text] : {std::pair{"folder", &file.folder}, {"text", &file.text},
-                             {"above", &file.above}}) {
+    for (auto [key, text] :
+         {std::pair{"folder", &file.folder}, {"text", &file.text}, {"above", &file.above}}) {
       if (!each.is_object() || !each.contains(key) || !each[key].is_string()) {
         return protocol_error("bad ignore rules");
       }
@@ -75,7 +75,8 @@ Status ReceivePlan::read_manifest(const std::string& path) {
     if (frame->type != FrameType::entries_end) return protocol_error("something else among files");
     Result<Json> end = parse_json(frame->payload);
     if (!end.ok() || !end->is_object()) return protocol_error("a bad end of the list of files");
-    if (end->value("count", Json()) != Json(manifest.size())) return protocol_error("a wrong count");
+    if (end->value("count", Json()) != Json(manifest.size()))
+      return protocol_error("a wrong count");
     Result<std::vector<SyncNote>> left = notes_from_json(end->value("skipped", Json::array()));
     if (!left.ok()) return left.error();
     Result<std::vector<SyncNote>> broken = notes_from_json(end->value("failed", Json::array()));

@@ -126,7 +126,8 @@ class Sender {
     end["count"] = tree_.entries.size();
     end["skipped"] = to_json(tree_.skipped);
     // A list that was cut does not tell all that must stay at the target.
-    end["cut"] = end["skipped"].size() != tree_.skipped.size() || tree_.skipped.size() >= kListLimit;
+    end["cut"] =
+        end["skipped"].size() != tree_.skipped.size() || tree_.skipped.size() >= kListLimit;
     end["failed"] = to_json(tree_.failed);
     if (status.ok()) status = out_.put_json(FrameType::entries_end, end);
     return status.ok() ? out_.flush() : status;

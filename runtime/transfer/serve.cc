@@ -46,8 +46,8 @@ Status serve_transfer(Stream& stream, const ServeOptions& serve) {
   Json version = request->value("version", Json());
   if (string_field(*request, "magic") != "choline-files" || version != Json(kTransferVersion)) {
     Error error(ErrorKind::unsupported, "transfer: this end speaks version " +
-                                            std::to_string(kTransferVersion) + ", the other asked for " +
-                                            to_text(version));
+                                            std::to_string(kTransferVersion) +
+                                            ", the other asked for " + to_text(version));
     tell_failure(out, error);
     return error;
   }

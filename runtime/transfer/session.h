@@ -27,8 +27,8 @@ enum class ServeRole { send, receive, checkpoints };
 Status write_request(FrameWriter& out, ServeRole role, const std::string& path,
                      const SyncOptions& options);
 
-// After an error: the peer's own words where it has sent any, else `error`. A failed write means that
-// the peer has gone, and why it went is still to be read.
+// After an error: the peer's own words where it has sent any, else `error`. A failed write means
+// that the peer has gone, and why it went is still to be read.
 Error peer_reason(FrameReader& in, Error error);
 // Tells the peer, as far as it still listens.
 void tell_failure(FrameWriter& out, const Error& error);

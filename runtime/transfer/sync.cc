@@ -220,8 +220,8 @@ Co<Result<Json>> run_remote(Loop& loop, std::unique_ptr<Channel> channel, Sessio
     if (cut && relay.error()) co_return *relay.error();
     co_return result;
   }
-  std::optional<Result<bool>> sent = co_await WithTimeout<Result<bool>>(
-      loop, kLastWords, wait_for_event(relay.sent()));
+  std::optional<Result<bool>> sent =
+      co_await WithTimeout<Result<bool>>(loop, kLastWords, wait_for_event(relay.sent()));
   if (!sent) co_return Error(ErrorKind::timeout, "transfer: the far end does not take the report");
   co_return result;
 }
@@ -310,7 +310,9 @@ Co<Result<SyncReport>> sync_files(Loop& loop, SyncEnd from, SyncEnd to, SyncOpti
 Co<Result<std::vector<Checkpoint>>> list_checkpoints(Loop& loop, SyncEnd at) {
   if (!at.channel) {
     std::string path = at.path;
-    std::function<Result<std::vector<Checkpoint>>()> job = [path] { return find_checkpoints(path); };
+    std::function<Result<std::vector<Checkpoint>>()> job = [path] {
+      return find_checkpoints(path);
+    };
     Result<std::vector<Checkpoint>> found =
         co_await OnWorker<Result<std::vector<Checkpoint>>>(loop, std::move(job));
     co_return found;

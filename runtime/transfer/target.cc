@@ -133,10 +133,12 @@ Result<Target::Place> Target::place(std::string_view path) {
     return Error(ErrorKind::refused, "transfer: refused the path " + choline::quoted(path));
   }
   size_t slash = path.find_last_of('/');
-  std::string_view above = slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
+  std::string_view above =
+      slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
   Result<SharedFd> parent = folder(above);
   if (!parent.ok()) return parent.error();
-  return Place{*parent, std::string(slash == std::string_view::npos ? path : path.substr(slash + 1))};
+  return Place{*parent,
+               std::string(slash == std::string_view::npos ? path : path.substr(slash + 1))};
 }
 
 Result<std::optional<Entry>> Target::look(std::string_view path) {
@@ -352,12 +354,14 @@ Status PartFiles::commit() {
     int folder = part.place.folder->get();
     Status status = settle(part);
     if (status.ok()) status = make_way(folder, part.place.name, part.may_remove_tree);
-    if (status.ok() && renameat(folder, part.part_name.c_str(), folder, part.place.name.c_str()) != 0) {
+    if (status.ok() &&
+        renameat(folder, part.part_name.c_str(), folder, part.place.name.c_str()) != 0) {
       status = path_error("rename to", part.entry.path);
     }
     if (status.ok()) {
       ++committed;
-      if (folders.empty() || folders.back() != part.place.folder) folders.push_back(part.place.folder);
+      if (folders.empty() || folders.back() != part.place.folder)
+        folders.push_back(part.place.folder);
       continue;
     }
     unlinkat(folder, part.part_name.c_str(), 0);
@@ -371,7 +375,8 @@ Status PartFiles::commit() {
   }
   if (!durable_) return fatal;
   for (const SharedFd& folder : folders) {
-    if (fsync(folder->get()) != 0 && errno != EINVAL && fatal.ok()) fatal = path_error("fsync", "folder");
+    if (fsync(folder->get()) != 0 && errno != EINVAL && fatal.ok())
+      fatal = path_error("fsync", "folder");
   }
   return fatal;
 }

@@ -50,7 +50,8 @@ class Target {
  private:
   explicit Target(UniqueFd root) : root_(std::make_shared<UniqueFd>(std::move(root))) {}
   SharedFd root_;
-  // The open folders on the way to the last one asked for: paths come in order, so the next is near.
+  // The open folders on the way to the last one asked for: paths come in order, so the next is
+  // near.
   std::vector<std::pair<std::string, SharedFd>> cache_;
 };
 

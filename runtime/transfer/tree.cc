@@ -114,13 +114,14 @@ class Scan {
       bool is_folder = entry.kind == EntryKind::folder;
       if (!options_.everything && rules_.ignores(entry.path, is_folder)) continue;
       if (tree_.entries.size() >= kMostEntries) {
-        return Error(ErrorKind::unsupported, "transfer: more than " +
-                                                 std::to_string(kMostEntries) + " files in one tree");
+        return Error(ErrorKind::unsupported,
+                     "transfer: more than " + std::to_string(kMostEntries) + " files in one tree");
       }
       std::string below = entry.path;
       tree_.entries.push_back(std::move(entry));
       if (!is_folder) continue;
-      UniqueFd next(openat(fd.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      UniqueFd next(
+          openat(fd.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
       if (!next) {
         add_note(tree_.failed, below, why_errno("read folder", errno));
         continue;

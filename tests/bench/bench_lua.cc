@@ -28,7 +28,8 @@ struct Bench {
   Bench() : host(loop, options()) {
     host.add("bench", {"turn", nullptr, [this](Json) { return one_turn(loop); }});
     host.add("bench", {"sleep", nullptr, [this](Json) { return for_ever(loop); }});
-    host.add("bench", {"mark", [this](const Json&) -> Result<Json> {
+    host.add("bench", {"mark",
+                       [this](const Json&) -> Result<Json> {
                          seconds = wall_seconds();
                          processor = processor_seconds();
                          resident = resident_bytes();

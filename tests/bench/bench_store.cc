@@ -82,16 +82,18 @@ bool bench_commits() {
   bool good = false;
   double began = wall_seconds();
   Started work(one_by_one(store), std::function<void(Status)>([&](Status status) {
-    good = static_cast<bool>(status);
-    loop.post([&] { loop.stop(); });
-  }));
+                 good = static_cast<bool>(status);
+                 loop.post([&] { loop.stop(); });
+               }));
   loop.run();
   report("commit.one", (wall_seconds() - began) / kCommits * 1e6, "us");
   int left = kCommits;
   began = wall_seconds();
   for (int index = 0; index < kCommits; ++index) {
     store.enqueue([index](Txn& txn) { return write_event(txn, "r1", kCommits + index); },
-                  [&](Status) { if (--left == 0) loop.stop(); });
+                  [&](Status) {
+                    if (--left == 0) loop.stop();
+                  });
     if (index % kTogether == 0) loop.post([] {});
   }
   loop.run();

@@ -15,13 +15,16 @@ Json parsed(std::string_view text) {
   REQUIRE_MESSAGE(value.ok(), (value.ok() ? "" : value.error().message));
   return *value;
 }
-Json around(const Json& value) { return parsed(to_text(value)); }
+Json around(const Json& value) {
+  return parsed(to_text(value));
+}
 }  // namespace
 
 TEST_CASE("json writes keys sorted and keeps integers apart from floats") {
   Json value = parsed(R"({"b":1,"a":1.0,"c":[18446744073709551615,-9223372036854775808,1e300]})");
-  CHECK(to_text(value) ==
-        R"({"a":1.0,"b":1,"c":[18446744073709551615,-9223372036854775808,1.0000000000000001e+300]})");
+  CHECK(
+      to_text(value) ==
+      R"({"a":1.0,"b":1,"c":[18446744073709551615,-9223372036854775808,1.0000000000000001e+300]})");
   CHECK(value["b"].is_number_integer());
   CHECK(value["a"].is_number_float());
   CHECK(to_text(around(value)) == to_text(value));

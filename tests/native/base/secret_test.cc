@@ -44,9 +44,7 @@ TEST_CASE("a redactor knows the lines of a key, and two values with one name or 
   std::string key = "-----BEGIN KEY-----\nAAAAB3NzaC1yc2EAAAADAQABAAABgQC7\n-----END KEY-----\n";
   Redactor::Registration first = redactor.add(key, "ssh");
   CHECK(redactor.redact("line AAAAB3NzaC1yc2EAAAADAQABAAABgQC7!") == "line [secret ssh]!");
-  {
-    Redactor::Registration again = redactor.add(key, "ssh");
-  }
+  { Redactor::Registration again = redactor.add(key, "ssh"); }
   CHECK(redactor.redact(key) == "[secret ssh]");
   Redactor::Registration tiny = redactor.add("abc", "tiny");
   CHECK(redactor.redact("abc") == "abc");

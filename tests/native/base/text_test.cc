@@ -52,7 +52,8 @@ TEST_CASE("hex and base64 decode what they encode and refuse the rest") {
 
 TEST_CASE("utf-8 is judged by RFC 3629") {
   CHECK(is_utf8("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x8f\xa0"));
-  for (const char* bad : {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\x80"}) {
+  for (const char* bad :
+       {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\x80"}) {
     CHECK(!is_utf8(bad));
   }
 }

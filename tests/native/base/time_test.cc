@@ -8,8 +8,8 @@ TEST_CASE("rfc3339 texts and seconds turn into each other") {
   CHECK(to_rfc3339(0) == "1970-01-01T00:00:00Z");
   CHECK(to_rfc3339(1795261057.25, 3) == "2026-11-21T11:37:37.250Z");
   CHECK(to_rfc3339(-1) == "1969-12-31T23:59:59Z");
-  for (const char* text : {"2026-11-21T11:37:37Z", "2026-11-21t12:37:37+01:00",
-                           "2026-11-21 10:07:37-01:30"}) {
+  for (const char* text :
+       {"2026-11-21T11:37:37Z", "2026-11-21t12:37:37+01:00", "2026-11-21 10:07:37-01:30"}) {
     Result<double> seconds = from_rfc3339(text);
     REQUIRE(seconds.ok());
     CHECK(*seconds == 1795261057.0);

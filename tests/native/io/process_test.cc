@@ -35,7 +35,9 @@ RunOptions shell(std::string script) {
   return options;
 }
 
-bool is_gone(pid_t pid) { return kill(pid, 0) != 0 && errno == ESRCH; }
+bool is_gone(pid_t pid) {
+  return kill(pid, 0) != 0 && errno == ESRCH;
+}
 
 }  // namespace
 
@@ -214,7 +216,8 @@ TEST_CASE("a child dies with the process that started it, a detached one lives o
   // The kernel kills it as its parent dies; its zombie belongs to init, who may be slow to reap.
   auto is_running = [](pid_t pid) {
     Result<std::string> stat = read_file("/proc/" + std::to_string(pid) + "/stat");
-    return stat.ok() && stat->find(") Z") == std::string::npos && stat->find(") X") == std::string::npos;
+    return stat.ok() && stat->find(") Z") == std::string::npos &&
+           stat->find(") X") == std::string::npos;
   };
   while (is_running(pids[0])) sched_yield();
   CHECK(is_running(pids[1]));
@@ -247,8 +250,9 @@ TEST_CASE_TEMPLATE("bytes are relayed through full pipes, and a lost reader is a
   Child from(loop, std::move(source).value());
   Child to(loop, std::move(sink).value());
   std::optional<Status> outcome;
-  Started work(relay(loop, from.out.get(), to.in.get()),
-               std::function<void(Status)>([&](Status status) { outcome.emplace(std::move(status)); }));
+  Started work(
+      relay(loop, from.out.get(), to.in.get()),
+      std::function<void(Status)>([&](Status status) { outcome.emplace(std::move(status)); }));
   while (!outcome) {
     loop.timer(0.01, [&] { loop.stop(); });
     loop.run();
@@ -267,8 +271,9 @@ TEST_CASE_TEMPLATE("bytes are relayed through full pipes, and a lost reader is a
   REQUIRE(pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
   close(ends[0]);
   std::optional<Status> lost;
-  Started writing(write_all(loop, ends[1], "x"),
-                  std::function<void(Status)>([&](Status status) { lost.emplace(std::move(status)); }));
+  Started writing(write_all(loop, ends[1], "x"), std::function<void(Status)>([&](Status status) {
+                    lost.emplace(std::move(status));
+                  }));
   loop.run();
   REQUIRE(lost);
   CHECK(lost->error().fields["errno"] == "EPIPE");

@@ -46,7 +46,9 @@ Co<int> throwing(Loop& loop) {
   throw std::runtime_error("broken");
 }
 
-Co<int> at_once(int value) { co_return value; }
+Co<int> at_once(int value) {
+  co_return value;
+}
 
 Co<int> many_at_once() {
   int sum = 0;
@@ -112,7 +114,9 @@ Co<int> wander(World& world, uint32_t seed, int depth) {
   Dice dice(seed);
   for (int round = 0; round < 6; ++round) {
     switch (dice.below(6)) {
-      case 0: co_await Sleep(world.loop, dice.seconds(20)); break;
+      case 0:
+        co_await Sleep(world.loop, dice.seconds(20));
+        break;
       case 1: {
         unsigned seen = co_await FdReady(world.loop, world.in.get(), kWritable);
         CHECK(seen != 0);
@@ -125,11 +129,13 @@ Co<int> wander(World& world, uint32_t seed, int depth) {
         CHECK(length == 100);
         break;
       }
-      case 3: co_await world.event.wait(); break;
+      case 3:
+        co_await world.event.wait();
+        break;
       case 4: {
         if (depth == 3) break;
-        std::optional<int> below = co_await WithTimeout<int>(
-            world.loop, dice.seconds(30), wander(world, dice.roll(), depth + 1));
+        std::optional<int> below = co_await WithTimeout<int>(world.loop, dice.seconds(30),
+                                                             wander(world, dice.roll(), depth + 1));
         CHECK((!below || *below == 6));
         break;
       }
@@ -151,9 +157,8 @@ TEST_CASE_TEMPLATE("a coroutine gives its result after nested waits", L, EpollLo
   int sum = 0;
   std::string text;
   Started one(add_later(loop, 2, 3), std::function<void(int)>([&](int got) { sum = got; }));
-  Started two(chain(loop, 1000), std::function<void(std::string)>([&](std::string got) {
-                text = std::move(got);
-              }));
+  Started two(chain(loop, 1000),
+              std::function<void(std::string)>([&](std::string got) { text = std::move(got); }));
   CHECK(one.active());
   loop.run();
   CHECK(!one.active());
@@ -187,10 +192,11 @@ TEST_CASE_TEMPLATE("coroutines cancelled at random points leave nothing behind",
     Dice dice(seed);
     std::map<int, Started> tasks;
     for (int number = 0; number < 40; ++number) {
-      tasks.emplace(number, Started(wander(world, dice.roll(), 0), std::function<void(int)>([&](int got) {
-                                      CHECK(got == 6);
-                                      ++world.finished;
-                                    })));
+      tasks.emplace(number,
+                    Started(wander(world, dice.roll(), 0), std::function<void(int)>([&](int got) {
+                              CHECK(got == 6);
+                              ++world.finished;
+                            })));
       if (dice.below(2) == 0) {
         loop.timer(dice.seconds(200), [&tasks, number] { tasks.erase(number); });
       }

@@ -82,7 +82,8 @@ TEST_CASE_TEMPLATE("thousands of cancelled timers leave nothing behind", L, Epol
   CHECK(fired == 50);
 }
 
-TEST_CASE_TEMPLATE("posts run on the next turn in order, also from threads", L, EpollLoop, SimLoop) {
+TEST_CASE_TEMPLATE("posts run on the next turn in order, also from threads", L, EpollLoop,
+                   SimLoop) {
   L loop;
   std::string order;
   loop.post([&] {
@@ -208,7 +209,8 @@ TEST_CASE_TEMPLATE("rewatch changes what is waited for", L, EpollLoop, SimLoop) 
   CHECK(calls == 1);
 }
 
-TEST_CASE_TEMPLATE("an event for a closed and reused number reaches nobody", L, EpollLoop, SimLoop) {
+TEST_CASE_TEMPLATE("an event for a closed and reused number reaches nobody", L, EpollLoop,
+                   SimLoop) {
   L loop;
   std::vector<Pipe> pipes(8);
   std::vector<WatchId> ids(pipes.size());

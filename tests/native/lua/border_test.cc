@@ -5,8 +5,9 @@ using namespace choline;
 
 TEST_CASE("arguments and results keep integers, floats, lists and objects apart") {
   LuaTest test(test_options());
-  CHECK(test.value("return test.echo(1, 1.0, 'x', true, {}, {1,2}, {a=1}, native.json.array({}))") ==
-        R"([1,1.0,"x",true,{},[1,2],{"a":1},[]])");
+  CHECK(
+      test.value("return test.echo(1, 1.0, 'x', true, {}, {1,2}, {a=1}, native.json.array({}))") ==
+      R"([1,1.0,"x",true,{},[1,2],{"a":1},[]])");
 }
 
 TEST_CASE("a missing argument is null, and a null field is no field") {
@@ -30,8 +31,9 @@ TEST_CASE("what cannot be passed is refused with its place") {
 
 TEST_CASE("a failure has kind, message, fields and the place of the user's line") {
   LuaTest test(test_options());
-  CHECK(test.value("local ok, f = pcall(test.refuse)\n"
-                   "return {ok, f.kind, f.message, f.where, getmetatable(f) == native.failure_meta}") ==
+  CHECK(test.value(
+            "local ok, f = pcall(test.refuse)\n"
+            "return {ok, f.kind, f.message, f.where, getmetatable(f) == native.failure_meta}") ==
         R"([false,"refused","no","test.lua:1",true])");
 }
 
@@ -107,8 +109,8 @@ TEST_CASE("coroutines keep Lua's meaning: values, errors, status, close") {
 
 TEST_CASE("where nothing can wait the error says so") {
   LuaTest test(test_options());
-  CHECK(test.run("local s = ('x'):gsub('x', function() test.later() end)").message.find("cannot wait here") !=
-        std::string::npos);
+  CHECK(test.run("local s = ('x'):gsub('x', function() test.later() end)")
+            .message.find("cannot wait here") != std::string::npos);
   LuaTest other(test_options());
   CHECK(other.value("local ok, f = pcall(task.forbid_waiting, 'a policy may not wait', function() "
                     "local w = coroutine.wrap(function() test.later() end); w() end)\n"
@@ -130,8 +132,9 @@ TEST_CASE("a <close> handler may wait, in the body and in a user coroutine") {
 
 TEST_CASE("require runs stdlib modules once, with the native table, and lets them wait") {
   LuaTest test(test_options());
-  test.files["core/x.lua"] = "local native, name = ...; native.test.log(name); "
-                             "return {v = native.test.later(4), n = require 'native' == native}";
+  test.files["core/x.lua"] =
+      "local native, name = ...; native.test.log(name); "
+      "return {v = native.test.later(4), n = require 'native' == native}";
   CHECK(test.value("local a, b = require 'core.x', require 'core.x'; return {a == b, a.v, a.n}") ==
         "[true,4,true]");
   CHECK(test.lines == std::vector<std::string>{"core.x"});
@@ -141,8 +144,9 @@ TEST_CASE("require runs stdlib modules once, with the native table, and lets the
 
 TEST_CASE("a plain Lua error of the main task keeps its text and a traceback") {
   LuaTest test(test_options());
-  Outcome outcome = test.run("\nlocal function f() local x; return x.y end\nlocal t = "
-                             "task.spawn('a', f); task.join(t)");
+  Outcome outcome = test.run(
+      "\nlocal function f() local x; return x.y end\nlocal t = "
+      "task.spawn('a', f); task.join(t)");
   CHECK(outcome.kind.empty());
   CHECK(outcome.message.find("test.lua:2: attempt to index a nil value") == 0);
   CHECK(outcome.traceback.find("test.lua:2") != std::string::npos);

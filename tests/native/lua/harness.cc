@@ -20,7 +20,9 @@ Co<Result<Json>> sleep(LuaTest& test, Json args) {
   co_return Json("slept");
 }
 
-Co<Result<Json>> at_once(Json args) { co_return args.empty() ? Json() : args[0]; }
+Co<Result<Json>> at_once(Json args) {
+  co_return args.empty() ? Json() : args[0];
+}
 
 Co<Result<Json>> later(LuaTest& test, Json args) {
   co_await Sleep(test.loop, 0.25);
@@ -46,7 +48,9 @@ HostOptions test_options() {
   return options;
 }
 
-LuaTest::LuaTest(HostOptions options) : host(loop, options) { add_natives(); }
+LuaTest::LuaTest(HostOptions options) : host(loop, options) {
+  add_natives();
+}
 
 void LuaTest::add_natives() {
   auto wait = [&](const char* name, std::function<Co<Result<Json>>(Json)> fn) {
@@ -81,12 +85,12 @@ void LuaTest::add_natives() {
 
 Outcome LuaTest::run(const std::string& text) {
   std::optional<Outcome> outcome;
-  host.start_text("local native, argv, modules = ...; local test, task = native.test, native.task; " +
-                      text,
-                  "@test.lua", {"one", "two"}, [&](Outcome ended) {
-                    outcome = std::move(ended);
-                    loop.stop();
-                  });
+  host.start_text(
+      "local native, argv, modules = ...; local test, task = native.test, native.task; " + text,
+      "@test.lua", {"one", "two"}, [&](Outcome ended) {
+        outcome = std::move(ended);
+        loop.stop();
+      });
   loop.run();
   if (!outcome) {
     Outcome stuck;

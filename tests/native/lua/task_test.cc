@@ -18,8 +18,9 @@ TEST_CASE("join gives results, try gives failures, any the first to end") {
 
 TEST_CASE("any of tasks that have ended gives the lowest") {
   LuaTest test(test_options());
-  CHECK(test.value("local a = task.spawn('a', function() end); local b = task.spawn('b', function() "
-                   "end); test.sleep(1); return {task.any({a, b}), (task.any({b, a}))}") == "[1,1]");
+  CHECK(
+      test.value("local a = task.spawn('a', function() end); local b = task.spawn('b', function() "
+                 "end); test.sleep(1); return {task.any({a, b}), (task.any({b, a}))}") == "[1,1]");
 }
 
 TEST_CASE("a child's name is new, and a task cannot wait for itself") {
@@ -54,13 +55,14 @@ TEST_CASE("a task's end cancels and joins the children that are left") {
 
 TEST_CASE("a failure that nobody asked about becomes the parent's") {
   LuaTest test(test_options());
-  Outcome outcome = test.run("task.spawn('a', function() error({}) end); "
-                             "task.spawn('b', function() test.fail('oom', 'no memory') end); "
-                             "task.try(task.spawn('c', function() error('seen') end)) test.sleep(1)");
+  Outcome outcome = test.run(
+      "task.spawn('a', function() error({}) end); "
+      "task.spawn('b', function() test.fail('oom', 'no memory') end); "
+      "task.try(task.spawn('c', function() error('seen') end)) test.sleep(1)");
   CHECK_FALSE(outcome.ok);
   LuaTest other(test_options());
-  CHECK(other.run("task.spawn('b', function() test.fail('oom', 'no memory') end) test.sleep(1)").kind ==
-        "oom");
+  CHECK(other.run("task.spawn('b', function() test.fail('oom', 'no memory') end) test.sleep(1)")
+            .kind == "oom");
 }
 
 TEST_CASE("a cancellation is raised at the wait, passes every pcall, and stays") {
@@ -200,9 +202,10 @@ TEST_CASE("a host that ends early drops its waits without running them") {
   int alive = 0;
   {
     LuaTest test(test_options());
-    test.host.start_text("local native = ...; for i = 1, 10 do native.task.spawn('t' .. i, function() "
-                         "native.test.sleep(1e6) end) end native.test.sleep(1e6)",
-                         "@x", {}, nullptr);
+    test.host.start_text(
+        "local native = ...; for i = 1, 10 do native.task.spawn('t' .. i, function() "
+        "native.test.sleep(1e6) end) end native.test.sleep(1e6)",
+        "@x", {}, nullptr);
     test.loop.run_for(1);
     CHECK(test.sleeping == 11);
     alive = test.sleeping;

@@ -90,11 +90,12 @@ TEST_CASE("waits of durable tasks are steps, those of outside tasks are not") {
   REQUIRE_MESSAGE(made.ok, made.message);
   std::string run = made.value.get<std::string>();
   value(process(folder, kBody, {run}));
-  CHECK(value(process(folder,
-                      "local keys = {} for i, s in ipairs(native.store.steps(argv[1])) do "
-                      "keys[i] = s.key .. ' ' .. s.state end table.sort(keys) return keys",
-                      {run})) ==
-        R"(["main.a/named ok","main.a/wait.sleep#0 ok","main.b/wait.sleep#0 ok","main.b/wait.sleep#1 ok"])");
+  CHECK(
+      value(process(folder,
+                    "local keys = {} for i, s in ipairs(native.store.steps(argv[1])) do "
+                    "keys[i] = s.key .. ' ' .. s.state end table.sort(keys) return keys",
+                    {run})) ==
+      R"(["main.a/named ok","main.a/wait.sleep#0 ok","main.b/wait.sleep#0 ok","main.b/wait.sleep#1 ok"])");
 }
 
 TEST_CASE("a replay gives the same order, numbers and times") {
@@ -109,10 +110,11 @@ TEST_CASE("a replay that asks for something else is a divergence that user code 
   Folder folder;
   std::string run = process(folder, kCreate).value.get<std::string>();
   value(process(folder, "native.run.own(argv[1]) native.wait.sleep(1)", {run}));
-  Outcome other = process(folder,
-                          "native.run.own(argv[1]) local env = native.chunk.sandbox() env.sleep = "
-                          "native.wait.sleep native.chunk.load('pcall(sleep, 2)', 'x', env)() return 'on'",
-                          {run});
+  Outcome other =
+      process(folder,
+              "native.run.own(argv[1]) local env = native.chunk.sandbox() env.sleep = "
+              "native.wait.sleep native.chunk.load('pcall(sleep, 2)', 'x', env)() return 'on'",
+              {run});
   CHECK_FALSE(other.ok);
   CHECK(other.kind == "divergence");
 }
@@ -132,9 +134,9 @@ TEST_CASE("plain services work on real files and programs") {
     native.fs.remove(argv[1] .. '/a')
     return {s.kind, s.size, s.mode, missing == nil, f.kind, names, part, r.code, r.out, r.err,
             native.fs.stat(path) == nil}
-  )", {folder.path()});
-  CHECK(value(outcome) ==
-        R"(["file",5,384,true,"not_found",["f"],"ell",3,"in","y\n",true])");
+  )",
+                            {folder.path()});
+  CHECK(value(outcome) == R"(["file",5,384,true,"not_found",["f"],"ell",3,"in","y\n",true])");
 }
 
 TEST_CASE("json keeps nulls, marks and numbers through decode and encode") {
@@ -148,12 +150,14 @@ TEST_CASE("json keeps nulls, marks and numbers through decode and encode") {
 
 TEST_CASE("a text's width counts columns, not bytes or escapes") {
   Folder folder;
-  CHECK(value(process(folder, "local w = native.text.width return {w 'abc', w 'äö', w '日本', w '\\27[1mx\\27[0m', w 'e\\u{301}'}")) ==
-        "[3,2,4,1,1]");
+  CHECK(value(process(folder,
+                      "local w = native.text.width return {w 'abc', w 'äö', w '日本', w "
+                      "'\\27[1mx\\27[0m', w 'e\\u{301}'}")) == "[3,2,4,1,1]");
 }
 
 TEST_CASE("a wrong argument is refused by name") {
   Folder folder;
   Outcome outcome = process(folder, "native.fs.read(5)");
-  CHECK(outcome.message == "test.lua:1: native.fs.read: argument 1: expected a string, got a number");
+  CHECK(outcome.message ==
+        "test.lua:1: native.fs.read: argument 1: expected a string, got a number");
 }

@@ -27,7 +27,8 @@ class ServedChannel : public Channel {
     server_.join();
   }
   Co<Result<std::string>> read(size_t most) override {
-    Result<std::string> bytes = co_await read_some(loop_, sockets_.one.get(), std::min(most, left_));
+    Result<std::string> bytes =
+        co_await read_some(loop_, sockets_.one.get(), std::min(most, left_));
     if (bytes.ok()) left_ -= std::min(left_, bytes->size());
     if (left_ == 0) co_return Error(ErrorKind::lost, "the link broke");
     co_return bytes;
@@ -55,9 +56,12 @@ struct Run {
   std::vector<SyncProgress> seen;
 };
 
-SyncEnd here(std::string path) { return SyncEnd{std::move(path), nullptr}; }
+SyncEnd here(std::string path) {
+  return SyncEnd{std::move(path), nullptr};
+}
 SyncEnd there(Loop& loop, std::string path, std::string root, size_t breaks_after = SIZE_MAX) {
-  return SyncEnd{std::move(path), std::make_unique<ServedChannel>(loop, std::move(root), breaks_after)};
+  return SyncEnd{std::move(path),
+                 std::make_unique<ServedChannel>(loop, std::move(root), breaks_after)};
 }
 
 Run run_sync(Loop& loop, SyncEnd from, SyncEnd to, SyncOptions options = {}) {

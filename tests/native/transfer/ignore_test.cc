@@ -31,16 +31,18 @@ TEST_CASE("rules agree with git on what is ignored") {
            "# comment\n*.log\n!keep.log\nbuild/\n/top\nsub/only\n**/deep\na/**/z\nend/**\n"
            "trailing \nspace\\ \nhash\\#\n\\!bang\n[ab].txt\nfo?\n/x/*\n!/x/y\n\n");
   temp.put("from/sub/.gitignore", "!*.log\nlocal\n");
-  const char* files[] = {"a.log", "keep.log", "sub/b.log", "build/x", "sub/build/x", "top/x",
-                         "sub/top", "sub/only", "other/sub/only", "q/w/deep/x", "deep", "a/z",
-                         "a/b/z", "a/b/c/z", "end/1/2", "trailing", "space ", "hash#", "!bang",
-                         "a.txt", "c.txt", "foo", "fooo", "x/y/1", "x/n/1", "sub/local", "local",
-                         "buildx", "sub/x/y"};
+  const char* files[] = {"a.log",     "keep.log", "sub/b.log", "build/x",        "sub/build/x",
+                         "top/x",     "sub/top",  "sub/only",  "other/sub/only", "q/w/deep/x",
+                         "deep",      "a/z",      "a/b/z",     "a/b/c/z",        "end/1/2",
+                         "trailing",  "space ",   "hash#",     "!bang",          "a.txt",
+                         "c.txt",     "foo",      "fooo",      "x/y/1",          "x/n/1",
+                         "sub/local", "local",    "buildx",    "sub/x/y"};
   for (const char* file : files) temp.put(std::string("from/") + file, "x");
 
   EpollLoop loop;
   RunOptions git;
-  git.spawn.argv = {"/bin/sh", "-c", "git init -q . && git ls-files -z --others --exclude-standard"};
+  git.spawn.argv = {"/bin/sh", "-c",
+                    "git init -q . && git ls-files -z --others --exclude-standard"};
   git.spawn.folder = temp.from();
   git.spawn.extra_env = {{"GIT_CONFIG_GLOBAL", "/dev/null"}, {"GIT_CONFIG_SYSTEM", "/dev/null"}};
   std::string listed;

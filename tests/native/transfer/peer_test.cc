@@ -1,5 +1,5 @@
-// Far ends that lie, break off or die: nothing outside the target is written, and a file is complete
-// or not there.
+// Far ends that lie, break off or die: nothing outside the target is written, and a file is
+// complete or not there.
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -94,10 +94,12 @@ std::string lying_tree(const std::vector<Entry>& entries) {
   std::string batch;
   for (const Entry& entry : entries) batch += manifest.add(entry);
   batch += manifest.rest();
-  Json end = {{"count", entries.size()}, {"skipped", Json::array()}, {"failed", Json::array()},
+  Json end = {{"count", entries.size()},
+              {"skipped", Json::array()},
+              {"failed", Json::array()},
               {"cut", false}};
-  return frame(FrameType::tree, R"({"single":false,"name":""})") + frame(FrameType::entries, batch) +
-         frame(FrameType::entries_end, to_text(end));
+  return frame(FrameType::tree, R"({"single":false,"name":""})") +
+         frame(FrameType::entries, batch) + frame(FrameType::entries_end, to_text(end));
 }
 
 Entry entry(std::string path, EntryKind kind = EntryKind::file, std::string link = "") {
@@ -129,8 +131,8 @@ void fill_small(const TempFolder& temp) {
 }  // namespace
 
 TEST_CASE("paths out of the tree are refused before anything is made") {
-  for (const char* path : {"../x", "/etc/x", "a/../../x", "..", ".", "a//b", "a/", "",
-                           ".choline-part-x"}) {
+  for (const char* path :
+       {"../x", "/etc/x", "a/../../x", "..", ".", "a//b", "a/", "", ".choline-part-x"}) {
     TempFolder temp;
     Result<SyncReport> report = receive_script(lying_tree({entry(path)}), temp.to());
     REQUIRE_MESSAGE(!report.ok(), path);
@@ -233,11 +235,13 @@ TEST_CASE("lengths without end are refused without the memory they ask for") {
   // A file of more bytes than it said, and a hole beyond its end.
   std::string tree = lying_tree({entry("a")});
   std::string head = std::move(Packer().number(0).number(3).signed_number(0).number(0644).out());
-  CHECK(!receive_script(tree + frame(FrameType::file, head) + frame(FrameType::data, "1234"), temp.to())
+  CHECK(!receive_script(tree + frame(FrameType::file, head) + frame(FrameType::data, "1234"),
+                        temp.to())
              .ok());
   std::string hole = std::move(Packer().number(1ULL << 60).out());
-  CHECK(!receive_script(tree + frame(FrameType::file, head) + frame(FrameType::hole, hole), temp.to())
-             .ok());
+  CHECK(
+      !receive_script(tree + frame(FrameType::file, head) + frame(FrameType::hole, hole), temp.to())
+           .ok());
   CHECK(picture(temp.to()).empty());
 }
 

@@ -53,10 +53,10 @@ TEST_CASE("changes move and say why") {
   TempFolder temp;
   fill(temp);
   moved(temp.from(), temp.to());
-  temp.put("from/train.py", "print(22)\n", 1'700'000'001, 0755);    // longer
-  temp.put("from/data.txt", "SORTS BETWEEN", 77);                   // same size
+  temp.put("from/train.py", "print(22)\n", 1'700'000'001, 0755);  // longer
+  temp.put("from/data.txt", "SORTS BETWEEN", 77);                 // same size
   temp.touch("from/empty", 99);
-  temp.touch("from/data/-dash", 99);                                // same contents
+  temp.touch("from/data/-dash", 99);  // same contents
   REQUIRE(chmod((temp.from() + "/data/a/big").c_str(), 0600) == 0);
   REQUIRE(unlink((temp.from() + "/latest").c_str()) == 0);
   temp.link("from/latest", "train.py");
@@ -136,7 +136,8 @@ TEST_CASE("things of another kind are replaced, a full folder only when removing
   REQUIRE(make_folders(temp.to() + "/d").ok());
   SyncReport report = moved(temp.from(), temp.to());
   CHECK(report.failed.size() == 2);
-  CHECK(whys(report.failed).find("b: a folder that is not empty is in the way") != std::string::npos);
+  CHECK(whys(report.failed).find("b: a folder that is not empty is in the way") !=
+        std::string::npos);
   CHECK(temp.get("to/a/file") == "x");
   CHECK(temp.get("to/d") == "d");
   CHECK(temp.get("to/b/file") == "was a folder");
