@@ -1,7 +1,8 @@
 ---@meta
 -- The private native table: what C++ gives the stdlib. User code never sees it. Functions marked
 -- @async wait and may only be called in a task; those with a class are steps while this process owns
--- a run. Every stdlib chunk gets it as its first argument: `local native = ...`. All raise a failure `{kind, message, fields}`; times are wall seconds, sizes bytes, money USD.
+-- a run. Every stdlib chunk gets it as its first argument: `local native = ...`. All raise a
+-- failure `{kind, message, fields}`; times are wall seconds, sizes bytes, money USD.
 
 ---@class native
 ---@field version string
@@ -14,8 +15,9 @@
 ---@field name string
 ---@field path string          "main.train"
 native.task = {}
---- Starts `fn(...)` as a child of the running task; its path is parent.path .. "." .. name. The name
---- must be new among the parent's children. options.outside: not part of the run (see steps.md).
+--- Starts `fn(...)` as a child of the running task; its path is parent.path .. "." .. name. The
+--- name must be new among the parent's children. options.outside: not part of the run (see
+--- steps.md).
 ---@param name string
 ---@param fn function
 ---@param options? { outside?: boolean, args?: table }
@@ -24,7 +26,8 @@ function native.task.spawn(name, fn, options) end
 --- Waits for the end of `task`; gives its results or raises its failure.
 ---@async
 function native.task.join(task) end
---- Waits for the end; gives true and results, or false and the failure. Never raises for the task's own failure.
+--- Waits for the end; gives true and results, or false and the failure. Never raises for the task's
+--- own failure.
 ---@async
 function native.task.try(task) end
 --- Waits until one of `tasks` has ended; gives its index (the lowest if several).
@@ -32,14 +35,15 @@ function native.task.try(task) end
 ---@param tasks native.Task[]
 ---@return integer
 function native.task.any(tasks) end
---- Asks `task` and its children to end: a failure of kind `cancelled` is raised at their wait, now and at each later one.
+--- Asks `task` and its children to end: a failure of kind `cancelled` is raised at their wait, now
+--- and at each later one.
 ---@param why? string
 function native.task.cancel(task, why) end
 --- Runs `fn` while a cancellation of the running task is held off, for at most `seconds`.
 ---@async
 function native.task.shield(seconds, fn) end
---- Calls `fn(...)`; whatever would wait in it raises `why` as an `invalid` failure. For policies and
---- the top level of a cholfile.
+--- Calls `fn(...)`; whatever would wait in it raises `why` as an `invalid` failure. For policies
+--- and the top level of a cholfile.
 ---@param why string  "a policy may not wait"
 function native.task.forbid_waiting(why, fn, ...) end
 ---@return string path, boolean outside, boolean cancelled
@@ -51,7 +55,8 @@ function native.task.event() end
 -- wait, clock, random ----------------------------------------------------------------------------
 
 native.wait = {}
---- class wait. Due at an instant of the wall clock that survives crashes; an outside task's sleep is not journaled.
+--- class wait. Due at an instant of the wall clock that survives crashes; an outside task's sleep
+--- is not journaled.
 ---@async
 function native.wait.sleep(seconds, label) end
 
@@ -74,7 +79,7 @@ native.random = {}
 ---@return number  in [0,1), from the run's seed and the task's path
 function native.random.number() end
 
--- fs, sys, json, text, chunk: plain services, never journaled --------------------------------------
+-- fs, sys, json, text, chunk: plain services, never journaled -------------------------------------
 
 native.fs = {}
 ---@return string
@@ -124,7 +129,8 @@ function native.sys.detach(argv, log) end
 ---@async
 ---@return integer code
 function native.sys.interactive(argv) end
---- Waits for the next SIGINT, SIGTERM or SIGHUP; from the first call on they no longer end the process. Outside tasks and commands only.
+--- Waits for the next SIGINT, SIGTERM or SIGHUP; from the first call on they no longer end the
+--- process. Outside tasks and commands only.
 ---@async
 ---@return "INT"|"TERM"|"HUP"
 function native.sys.next_signal() end
@@ -134,7 +140,8 @@ function native.sys.exit(code) end
 function native.sys.disk_free(path) end
 
 native.json = {}
---- Sorted keys. pretty: two-space indentation. Empty tables are {} unless marked by native.json.array(t).
+--- Sorted keys. pretty: two-space indentation. Empty tables are {} unless marked by
+--- native.json.array(t).
 ---@return string
 function native.json.encode(value, pretty) end
 function native.json.decode(text) end
@@ -166,7 +173,7 @@ function native.chunk.where(level) end
 ---@return boolean  is this function written in C (cannot be user code)
 function native.chunk.is_native(fn) end
 
--- store: reading, by any process, without owning a run ---------------------------------------------
+-- store: reading, by any process, without owning a run --------------------------------------------
 
 ---@class native.RunRow
 ---@field id string
@@ -185,7 +192,8 @@ native.store = {}
 ---@param filter? { name?: string, state?: string, most?: integer }
 ---@return native.RunRow[]  newest first
 function native.store.runs(filter) end
---- By id, unique prefix of an id, name (the newest), or nil for the newest. Raises not_found with the nearest, conflict when ambiguous.
+--- By id, unique prefix of an id, name (the newest), or nil for the newest. Raises not_found with
+--- the nearest, conflict when ambiguous.
 ---@return native.RunRow
 function native.store.find(reference) end
 ---@return { path: string, text: string, sha256: string }[]
@@ -207,24 +215,26 @@ function native.store.commands(run) end
 ---@return table<string, any>  what the run shows now: see native.run.show
 function native.store.shown(run) end
 
--- run: the run this process owns --------------------------------------------------------------------
+-- run: the run this process owns ------------------------------------------------------------------
 
 native.run = {}
 ---@param fields { name: string, params: table, env: table, sources: { path: string, text: string }[], budget?: number, seed?: integer, parent?: string }
 ---@return string id
 function native.run.create(fields) end
---- Takes the run's lock and a new epoch, loads its journal; from now on steps are journaled. Raises conflict
---- with fields {host, pid, since} when another process owns it.
+--- Takes the run's lock and a new epoch, loads its journal; from now on steps are journaled. Raises
+--- conflict with fields {host, pid, since} when another process owns it.
 ---@return { replaying: boolean, steps: integer, row: native.RunRow }
 function native.run.own(id) end
 ---@return string|nil id  of the run this process owns
 function native.run.current() end
 ---@return boolean  are recorded results still being delivered
 function native.run.replaying() end
---- Records an event once, however often the run is replayed: its key is the task's path and ordinal, or `key`.
+--- Records an event once, however often the run is replayed: its key is the task's path and
+--- ordinal, or `key`.
 ---@return { id: integer, at: number, kind: string, data: table, fresh: boolean }  fresh: not seen before a crash
 function native.run.event(kind, data, key) end
---- What views show of this run while it lives: a small table under `key`, or nil to take it away. Not durable.
+--- What views show of this run while it lives: a small table under `key`, or nil to take it away.
+--- Not durable.
 function native.run.show(key, value) end
 ---@param state "running"|"waiting"|"paused"|"stopping"|"done"|"failed"|"stopped"
 ---@param failure? table
@@ -244,7 +254,7 @@ function native.run.reply(id, answer) end
 ---@return any|nil
 function native.run.request(run, verb, args, timeout) end
 
--- provider, instance, transfer ------------------------------------------------------------------------
+-- provider, instance, transfer --------------------------------------------------------------------
 
 native.provider = {}
 ---@return string[]
@@ -256,11 +266,13 @@ function native.provider.caps(name) end
 ---@param query { gpu?: string[], cpus?: integer, memory?: integer, disk?: integer, spot?: boolean, max_price?: number, region?: string, settings: table }
 ---@return { id: string, provider: string, region: string, type: string, gpu: { name: string, count: integer, memory: integer }|nil, cpus: integer, memory: integer, disk: integer, price: number, spot: boolean, reliability: number|nil, raw: table }[]
 function native.provider.offers(name, query) end
---- Everything of ours that the provider knows, not journaled. complete=false: do not act on what is missing.
+--- Everything of ours that the provider knows, not journaled. complete=false: do not act on what is
+--- missing.
 ---@async
 ---@return { complete: boolean, instances: { tag: string, provider_id: string, state: string, price: number, host: string|nil }[] }
 function native.provider.list(name) end
---- Causes a fault on the `local` provider: {action="preempt"|"lose"|"refuse"|"delay"|"lose_reply", instance=tag, count=, seconds=}.
+--- Causes a fault on the `local` provider: {action="preempt"|"lose"|"refuse"|"delay"|"lose_reply",
+--- instance=tag, count=, seconds=}.
 ---@return table
 function native.provider.drill(name, fault) end
 ---@return { seconds: number, usd: number, entries: table[] }  the provider's own bill
@@ -295,27 +307,29 @@ function native.instance.exec(tag, command, options) end
 ---@param fields { key: string, task: string, attempt: integer, command: table, dir?: string, env?: table<string, string|{secret: string}>, metrics?: table<string, {pattern: string, step?: string}> }
 ---@return { key: string, already: boolean }
 function native.instance.start(tag, fields) end
---- class wait. Follows the command's log into the run's folder, takes metrics from it, gives its end. Raises
---- preempted or lost when the instance went away.
+--- class wait. Follows the command's log into the run's folder, takes metrics from it, gives its
+--- end. Raises preempted or lost when the instance went away.
 ---@async
 ---@return { code: integer, signal: integer, seconds: number, oom: boolean, metrics: table<string, {last: number, best: number, min: number, max: number, count: integer, step: number}> }
 function native.instance.wait(tag, key) end
 --- class idempotent. To the whole process group of the command.
 ---@async
 function native.instance.signal(tag, key, signal) end
---- Ends all living instances of `run`, from their rows alone, without its cholfile. Not journaled as steps.
+--- Ends all living instances of `run`, from their rows alone, without its cholfile. Not journaled
+--- as steps.
 ---@async
 ---@return { tag: string, name: string, gone: boolean, error: string|nil }[]
 function native.instance.release_all(run) end
---- Compares our rows with the provider's list: ends what is void, gone or owned by a finished run, reports the rest.
+--- Compares our rows with the provider's list: ends what is void, gone or owned by a finished run,
+--- reports the rest.
 ---@async
 ---@param options { dry_run?: boolean }
 ---@return { ended: table[], lost: table[], foreign: table[], incomplete: string[] }
 function native.instance.reap(options) end
 
 native.transfer = {}
---- class idempotent. Each side is { tag = "…" or nil, path = "…" }; paths on an instance are as the command sees
---- them, relative ones below its home. Progress is shown under "sync/<name>".
+--- class idempotent. Each side is { tag = "…" or nil, path = "…" }; paths on an instance are as the
+--- command sees them, relative ones below its home. Progress is shown under "sync/<name>".
 ---@async
 ---@param fields { name: string, from: table, to: table, exclude?: string[], delete?: boolean, checkpoints?: boolean, include_ignored?: boolean, dry_run?: boolean }
 ---@return { files: integer, bytes: integer, deleted: integer, unchanged: integer, skipped: { path: string, why: string }[], seconds: number, plan: table[]|nil }
