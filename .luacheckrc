@@ -7,7 +7,7 @@ ignore = { "212/self" }
 
 files["stdlib/meta"] = { ignore = { "111", "112", "113", "121", "122", "131", "142", "143", "211",
                                     "212", "241", "331" } }
-files["examples"] = {
+local words = {
   read_globals = {
     "param", "params", "secret", "instance", "sync", "task", "retry", "failover", "deadline",
     "budget", "on", "pipeline", "parallel", "best", "log", "fail", "here", "ssh", "vast", "runpod",
@@ -16,3 +16,5 @@ files["examples"] = {
     "email", "webhook", "now", "sleep",
   },
 }
+files["examples"] = words
+files["tests/sim/programs"] = words

@@ -193,6 +193,13 @@ def docs(session):
     run_cases(session, BUILD, "docs")
 
 
+@phase("sim")
+def sim(session):
+    """choline is killed at its crash points, and a later process finishes the run."""
+    command = [sys.executable, "tests/sim/kill_sweep.py", BUILD, "--seconds", "120"]
+    session.suite(command, "kill-sweep", timeout=600)
+
+
 @phase("clang")
 def clang(session):
     session.build(BUILD / "clang", "--type", "Debug", "-DCMAKE_CXX_COMPILER=clang++")

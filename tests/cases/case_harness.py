@@ -6,7 +6,7 @@ import harness
 
 
 def failures_of(body):
-    """What a case with this body says when it fails; made here so that no loader takes it for one."""
+    """What a case with this body says when it fails; made here, where no loader finds it."""
 
     class Inner(harness.Case):
         def runTest(self):

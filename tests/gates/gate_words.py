@@ -47,6 +47,8 @@ def read_people_text(tree, path):
     for number, line in tree.lines(path):
         if path.endswith(".lua") and line.lstrip().startswith("--"):
             continue
+        if line.startswith("#include"):
+            continue
         for found in STRING.findall(line.split("//")[0] if path.endswith(".cc") else line):
             yield number, " ".join(found)
 
