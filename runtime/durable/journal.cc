@@ -38,7 +38,8 @@ Status write_durably(const std::string& path, std::string_view text) {
   if (!fd) return errno_error("open '" + aside + "'", errno);
   if (Status wrote = write_all(fd.get(), text, aside); !wrote) return wrote;
   if (::fsync(fd.get()) != 0) return errno_error("sync '" + aside + "'", errno);
-  if (::rename(aside.c_str(), path.c_str()) != 0) return errno_error("rename '" + aside + "'", errno);
+  if (::rename(aside.c_str(), path.c_str()) != 0)
+    return errno_error("rename '" + aside + "'", errno);
   return sync_folder(std::filesystem::path(path).parent_path().string());
 }
 

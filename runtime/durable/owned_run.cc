@@ -23,8 +23,8 @@ Error owned_elsewhere(const RunRow& row) {
            to_rfc3339(row.owner.value("since", 0.0));
     for (const char* key : {"host", "pid", "since"}) fields[key] = row.owner.value(key, Json());
   }
-  text += "; watch it with 'choline logs -f " + row.id + "' or end it with 'choline stop " + row.id +
-          "'";
+  text += "; watch it with 'choline logs -f " + row.id + "' or end it with 'choline stop " +
+          row.id + "'";
   return Error(ErrorKind::conflict, text, fields);
 }
 
@@ -103,9 +103,13 @@ Change OwnedRun::fenced(Change change) const {
   };
 }
 
-Co<Status> OwnedRun::commit(Change change) { return store_.commit(fenced(std::move(change))); }
+Co<Status> OwnedRun::commit(Change change) {
+  return store_.commit(fenced(std::move(change)));
+}
 
-Status OwnedRun::write(Change change) { return store_.write(fenced(std::move(change))); }
+Status OwnedRun::write(Change change) {
+  return store_.write(fenced(std::move(change)));
+}
 
 OwnedRun::Recorded OwnedRun::event(const std::string& kind, Json data, const std::string& key,
                                    const std::string& task, bool outside) {
@@ -147,12 +151,13 @@ Status OwnedRun::set_state(const std::string& state, const Json& failure) {
       return used;
     }
   }
-  return write([&, at = loop_.wall()](Txn& txn) {
-    return set_run_state(txn, row_.id, state, failure, at);
-  });
+  return write(
+      [&, at = loop_.wall()](Txn& txn) { return set_run_state(txn, row_.id, state, failure, at); });
 }
 
-Result<double> OwnedRun::cost() const { return run_cost(store_.db(), row_.id, steps_->now()); }
+Result<double> OwnedRun::cost() const {
+  return run_cost(store_.db(), row_.id, steps_->now());
+}
 
 void OwnedRun::broke(const Error& error) {
   if (error.kind == ErrorKind::divergence) {

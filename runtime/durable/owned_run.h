@@ -58,8 +58,8 @@ class OwnedRun {
 
   // Null once the run was given up.
   const std::shared_ptr<RequestServer>& requests() { return requests_; }
-  // Called once when the run cannot go on (see Steps::broken): the process is to end. A run that has
-  // diverged was paused before this.
+  // Called once when the run cannot go on (see Steps::broken): the process is to end. A run that
+  // has diverged was paused before this.
   std::function<void(const Error&)> on_broken;
   // Gives up the run: nothing is written for it after this.
   void disown();
@@ -73,7 +73,7 @@ class OwnedRun {
   Store& store_;
   RunRow row_;
   std::optional<RunLock> lock_;
-  std::shared_ptr<Steps> steps_;  // shared with steps that are still being cancelled
+  std::shared_ptr<Steps> steps_;             // shared with steps that are still being cancelled
   std::shared_ptr<RequestServer> requests_;  // shared with tasks that wait for a request
   std::unordered_map<std::string, EventRow> events_;  // recorded before this process, by key
   std::map<std::string, int> ordinals_;               // of keys made of task and kind

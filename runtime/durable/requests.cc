@@ -65,7 +65,9 @@ std::string host_name() {
   return host;
 }
 
-bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
+bool would_block() {
+  return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
 
 }  // namespace
 
@@ -84,7 +86,9 @@ RequestServer::RequestServer(Loop& loop, std::string folder, UniqueFd listener)
   watch_ = loop_.watch(listener_.get(), kReadable, [this](unsigned) { accept_all(); });
 }
 
-RequestServer::~RequestServer() { close(); }
+RequestServer::~RequestServer() {
+  close();
+}
 
 void RequestServer::close() {
   if (std::exchange(closed_, true)) return;
@@ -98,7 +102,8 @@ void RequestServer::close() {
   ::unlink((folder_ + "/control.sock").c_str());
 }
 
-Result<std::shared_ptr<RequestServer>> RequestServer::listen(Loop& loop, const std::string& folder) {
+Result<std::shared_ptr<RequestServer>> RequestServer::listen(Loop& loop,
+                                                             const std::string& folder) {
   std::string path = folder + "/control.sock";
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
     return errno_error("remove the old '" + path + "'", errno);
@@ -314,8 +319,9 @@ Co<Result<std::optional<Json>>> send_request(Loop& loop, std::string folder, std
   WithTimeout<Answer> limited(loop, seconds, ask(loop, folder, std::move(line)));
   std::optional<Answer> answer = co_await limited;
   if (!answer) {
-    co_return Error(ErrorKind::timeout, "the owner of the run in '" + folder + "' did not answer '" +
-                                            verb + "' in " + std::to_string(seconds) + " seconds");
+    co_return Error(ErrorKind::timeout, "the owner of the run in '" + folder +
+                                            "' did not answer '" + verb + "' in " +
+                                            std::to_string(seconds) + " seconds");
   }
   co_return std::move(*answer);
 }

@@ -64,8 +64,8 @@ class RequestServer : public std::enable_shared_from_this<RequestServer> {
   Event arrived_;
 };
 
-// Asks the owner of the run in `folder`. Nothing when nobody owns it or the owner ends before it has
-// answered; `timeout` when there is no answer in `seconds`.
+// Asks the owner of the run in `folder`. Nothing when nobody owns it or the owner ends before it
+// has answered; `timeout` when there is no answer in `seconds`.
 Co<Result<std::optional<Json>>> send_request(Loop& loop, std::string folder, std::string verb,
                                              Json args, double seconds);
 

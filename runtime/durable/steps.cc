@@ -24,7 +24,8 @@ std::string shortened(std::string text) {
 
 // A wait whose first argument is a number of seconds is due then.
 std::optional<double> deadline_of(const StepCall& call, double intended_at) {
-  if (call.cls != StepClass::wait || !call.args.is_array() || call.args.empty()) return std::nullopt;
+  if (call.cls != StepClass::wait || !call.args.is_array() || call.args.empty())
+    return std::nullopt;
   if (!call.args[0].is_number()) return std::nullopt;
   return intended_at + call.args[0].get<double>();
 }
@@ -39,13 +40,20 @@ bool is_fatal(const Error& error) {
 
 std::string_view to_text(StepClass cls) {
   switch (cls) {
-    case StepClass::derived: return "derived";
-    case StepClass::query: return "query";
-    case StepClass::idempotent: return "idempotent";
-    case StepClass::keyed: return "keyed";
-    case StepClass::adoptable: return "adoptable";
-    case StepClass::opaque: return "opaque";
-    case StepClass::wait: return "wait";
+    case StepClass::derived:
+      return "derived";
+    case StepClass::query:
+      return "query";
+    case StepClass::idempotent:
+      return "idempotent";
+    case StepClass::keyed:
+      return "keyed";
+    case StepClass::adoptable:
+      return "adoptable";
+    case StepClass::opaque:
+      return "opaque";
+    case StepClass::wait:
+      return "wait";
   }
   return "?";
 }
@@ -60,8 +68,8 @@ struct Steps::Ask {
   uint64_t place = 0;  // among all asks
   Verdict verdict = Verdict::waiting;
   std::coroutine_handle<> caller;  // set while it waits for its turn
-  bool begun = false;     // its intent was committed by this process
-  bool finished = false;  // its result was handed to the store
+  bool begun = false;              // its intent was committed by this process
+  bool finished = false;           // its result was handed to the store
   std::shared_ptr<StepRow> row = std::make_shared<StepRow>();
   std::optional<Result<Json>> answer;
 };
@@ -111,7 +119,10 @@ class Steps::Turn {
 };
 
 Steps::Steps(Loop& loop, Store& store, std::unique_ptr<Journal> journal, WhenQuiet when_quiet)
-    : loop_(loop), store_(store), journal_(std::move(journal)), when_quiet_(std::move(when_quiet)) {}
+    : loop_(loop),
+      store_(store),
+      journal_(std::move(journal)),
+      when_quiet_(std::move(when_quiet)) {}
 
 Steps::~Steps() = default;
 
@@ -120,8 +131,7 @@ Result<std::shared_ptr<Steps>> Steps::load(Loop& loop, Store& store, std::string
   auto journal = std::make_unique<Journal>(store, std::move(run), epoch);
   Result<std::vector<StepRow>> rows = journal->load();
   if (!rows) return rows.error();
-  std::shared_ptr<Steps> steps(
-      new Steps(loop, store, std::move(journal), std::move(when_quiet)));
+  std::shared_ptr<Steps> steps(new Steps(loop, store, std::move(journal), std::move(when_quiet)));
   steps->now_ = created;
   steps->replaying_ = !rows->empty();
   steps->rows_.reserve(rows->size());
@@ -344,7 +354,8 @@ void Steps::go_live() {
   }
   std::vector<std::shared_ptr<Ask>> held;
   for (const auto& [key, ask] : asked_) held.push_back(ask);
-  std::sort(held.begin(), held.end(), [](const auto& a, const auto& b) { return a->place < b->place; });
+  std::sort(held.begin(), held.end(),
+            [](const auto& a, const auto& b) { return a->place < b->place; });
   for (const auto& ask : held) wake(ask, Verdict::live);
 }
 

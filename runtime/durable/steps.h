@@ -32,9 +32,9 @@ std::string_view to_text(StepClass cls);
 
 // What a live effect may know of its step.
 struct StepContext {
-  std::string run;         // id of the run; empty when no run is owned
-  std::string key;         // "main.train/instance.create#0": unique in the run, the same after a crash
-  int attempt = 1;         // 2 and more when an earlier process died between intent and result
+  std::string run;  // id of the run; empty when no run is owned
+  std::string key;  // "main.train/instance.create#0": unique in the run, the same after a crash
+  int attempt = 1;  // 2 and more when an earlier process died between intent and result
   bool resumed = false;    // an intent without a result was found: look before doing it again
   double intended_at = 0;  // wall seconds of the first intent
   int64_t epoch = 0;       // fences every write of this process for the run; see Txn::fence
@@ -93,8 +93,8 @@ class Steps : public std::enable_shared_from_this<Steps> {
   // Set once the run cannot go on: the journal failed, another process owns the run, or the replay
   // diverged. Every step, waiting or new, then answers with it and nothing more is written.
   const std::optional<Error>& broken() const { return broken_; }
-  std::function<void(const Error&)> on_broken;  // called once, from the loop
-  void fail(Error error);  // breaks the run, if it is not broken yet
+  std::function<void(const Error&)> on_broken;      // called once, from the loop
+  void fail(Error error);                           // breaks the run, if it is not broken yet
   bool somebody_was_told() const { return told_; }  // some step answered with broken()
   void close();  // no more writes; steps that go on waiting are dropped silently
 
@@ -121,14 +121,14 @@ class Steps : public std::enable_shared_from_this<Steps> {
   Store& store_;
   std::unique_ptr<Journal> journal_;
   WhenQuiet when_quiet_;
-  std::unordered_map<std::string, StepRow> rows_;   // as recorded, by key
-  std::vector<const StepRow*> order_;               // those with a result, by seq
-  size_t head_ = 0;                                 // the next of order_ to deliver
+  std::unordered_map<std::string, StepRow> rows_;                // as recorded, by key
+  std::vector<const StepRow*> order_;                            // those with a result, by seq
+  size_t head_ = 0;                                              // the next of order_ to deliver
   std::unordered_map<std::string, std::shared_ptr<Ask>> asked_;  // not yet answered, by key
-  std::unordered_set<std::string> claimed_;         // every key given out by this process
-  std::unordered_set<std::string> cancelled_;       // asked for and cancelled during replay
+  std::unordered_set<std::string> claimed_;    // every key given out by this process
+  std::unordered_set<std::string> cancelled_;  // asked for and cancelled during replay
   std::map<std::pair<std::string, std::string>, int> ordinals_;  // (task, verb) → calls so far
-  std::vector<std::shared_ptr<Ask>> ready_;         // committed, to be delivered in this order
+  std::vector<std::shared_ptr<Ask>> ready_;  // committed, to be delivered in this order
   uint64_t asks_ = 0;
   double now_ = 0;
   bool replaying_ = false;

@@ -111,7 +111,8 @@ Result<Json> steps(Services& services, const Json& args) {
   filter.most = most_of(wanted);
   filter.newest = flag_field(wanted, "newest");
   if (std::optional<std::string> state = text_field(wanted, "state")) {
-    for (StepState each : {StepState::intent, StepState::ok, StepState::error, StepState::abandoned}) {
+    for (StepState each :
+         {StepState::intent, StepState::ok, StepState::error, StepState::abandoned}) {
       if (to_text(each) == *state) filter.state = each;
     }
     if (!filter.state) {
@@ -140,16 +141,12 @@ Result<Json> events(Services& services, const Json& args) {
 }
 
 Json instance_to_json(const ResourceRow& row, double now) {
-  Json out = {{"tag", row.tag},
-              {"name", row.name},
-              {"run", row.run},
-              {"step", row.step},
-              {"provider", row.provider},
-              {"state", to_text(row.state)},
-              {"price", row.price},
-              {"created", row.intended_at},
-              {"cost", row.cost(now)},
-              {"handle", row.handle.is_null() ? Json::object() : row.handle}};
+  Json out = {
+      {"tag", row.tag},           {"name", row.name},
+      {"run", row.run},           {"step", row.step},
+      {"provider", row.provider}, {"state", to_text(row.state)},
+      {"price", row.price},       {"created", row.intended_at},
+      {"cost", row.cost(now)},    {"handle", row.handle.is_null() ? Json::object() : row.handle}};
   if (!row.provider_id.empty()) out["provider_id"] = row.provider_id;
   if (!row.host.empty()) out["host"] = row.host;
   if (row.gone_at) out["ended"] = *row.gone_at;
@@ -200,9 +197,9 @@ Result<Json> commands(Services& services, const Json& args) {
   if (!rows) return rows.error();
   Json list = Json::array();
   for (const ProcRow& row : *rows) {
-    Json out = {{"key", row.key},         {"task", row.task}, {"attempt", row.attempt},
-                {"tag", row.tag},         {"state", row.state}, {"log", row.log},
-                {"log_bytes", row.log_offset}};
+    Json out = {
+        {"key", row.key},     {"task", row.task}, {"attempt", row.attempt},     {"tag", row.tag},
+        {"state", row.state}, {"log", row.log},   {"log_bytes", row.log_offset}};
     if (row.code) out["code"] = *row.code;
     if (row.started) out["started"] = *row.started;
     if (row.ended) out["ended"] = *row.ended;
@@ -222,9 +219,9 @@ Result<Json> shown(Services& services, const Json& args) {
 }  // namespace
 
 Json run_to_json(const Store& store, const RunRow& row) {
-  Json out = {{"id", row.id},         {"name", row.name},     {"state", row.state},
+  Json out = {{"id", row.id},           {"name", row.name},     {"state", row.state},
               {"created", row.created}, {"params", row.params}, {"env", row.env},
-              {"seed", row.seed},     {"cost", row.cost}};
+              {"seed", row.seed},       {"cost", row.cost}};
   if (row.finished) out["finished"] = *row.finished;
   if (row.budget) out["budget"] = *row.budget;
   if (!row.failure.is_null()) out["failure"] = row.failure;

@@ -20,10 +20,14 @@ bool is_disk_full(int code, int system_error) {
 std::string uri_escaped(const std::string& path) {
   std::string out;
   for (char letter : path) {
-    if (letter == '%') out += "%25";
-    else if (letter == '?') out += "%3f";
-    else if (letter == '#') out += "%23";
-    else out += letter;
+    if (letter == '%')
+      out += "%25";
+    else if (letter == '?')
+      out += "%3f";
+    else if (letter == '#')
+      out += "%23";
+    else
+      out += letter;
   }
   return out;
 }
@@ -32,8 +36,8 @@ std::string uri_escaped(const std::string& path) {
 
 Result<std::unique_ptr<Database>> Database::open(const std::string& path, Access access) {
   int flags = SQLITE_OPEN_NOMUTEX;  // one thread owns the connection
-  flags |= access == Access::write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-                                   : SQLITE_OPEN_READONLY;
+  flags |=
+      access == Access::write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
   std::string name = path;
   if (access == Access::still) {
     flags |= SQLITE_OPEN_URI;
@@ -61,9 +65,13 @@ Status Database::script(const char* sql) {
   return done();
 }
 
-bool Database::in_transaction() const { return sqlite3_get_autocommit(handle_) == 0; }
+bool Database::in_transaction() const {
+  return sqlite3_get_autocommit(handle_) == 0;
+}
 
-int64_t Database::changes() const { return sqlite3_changes(handle_); }
+int64_t Database::changes() const {
+  return sqlite3_changes(handle_);
+}
 
 Error Database::error(std::string_view what, int code, int system_error) const {
   std::string head = std::string(what) + " the store '" + path_ + "' failed: ";
@@ -72,14 +80,16 @@ Error Database::error(std::string_view what, int code, int system_error) const {
   if (is_disk_full(code, system_error)) {
     fields["errno"] = "ENOSPC";
     return Error(ErrorKind::io,
-                 head + "the disk is full (or a file size limit was reached); what was recorded "
-                        "before is safe: free some space there and run the command again",
+                 head +
+                     "the disk is full (or a file size limit was reached); what was recorded "
+                     "before is safe: free some space there and run the command again",
                  fields);
   }
   if (plain == SQLITE_READONLY || plain == SQLITE_PERM || plain == SQLITE_AUTH) {
     return Error(ErrorKind::io,
-                 head + "it is read-only for this user; make the folder writable, or choose "
-                        "another one with XDG_STATE_HOME",
+                 head +
+                     "it is read-only for this user; make the folder writable, or choose "
+                     "another one with XDG_STATE_HOME",
                  fields);
   }
   if (plain == SQLITE_BUSY || plain == SQLITE_LOCKED) {
@@ -127,8 +137,10 @@ void Database::give_back(std::string_view sql, sqlite3_stmt* statement) {
 
 Query::Query(Database& db, std::string_view sql, Prepare) : db_(db), sql_(sql) {
   Result<sqlite3_stmt*> taken = db.take(sql);
-  if (taken) statement_ = *taken;
-  else error_ = taken.error();
+  if (taken)
+    statement_ = *taken;
+  else
+    error_ = taken.error();
 }
 
 Query::~Query() {
@@ -167,8 +179,12 @@ std::string Query::text(int column) const {
   return bytes ? std::string(static_cast<const char*>(bytes), static_cast<size_t>(size)) : "";
 }
 
-int64_t Query::integer(int column) const { return sqlite3_column_int64(statement_, column); }
-double Query::real(int column) const { return sqlite3_column_double(statement_, column); }
+int64_t Query::integer(int column) const {
+  return sqlite3_column_int64(statement_, column);
+}
+double Query::real(int column) const {
+  return sqlite3_column_double(statement_, column);
+}
 
 bool Query::is_null(int column) const {
   return sqlite3_column_type(statement_, column) == SQLITE_NULL;
@@ -219,8 +235,10 @@ void Query::bind(int index, std::nullptr_t) {
 }
 
 void Query::bind(int index, const Json& value) {
-  if (value.is_null()) bind(index, nullptr);
-  else bind(index, to_text(value));
+  if (value.is_null())
+    bind(index, nullptr);
+  else
+    bind(index, to_text(value));
 }
 
 }  // namespace choline

@@ -85,8 +85,10 @@ class Query {
   void bind(int index, const Json& value);  // null becomes NULL
   template <class T>
   void bind(int index, const std::optional<T>& value) {
-    if (value) bind(index, *value);
-    else bind(index, nullptr);
+    if (value)
+      bind(index, *value);
+    else
+      bind(index, nullptr);
   }
   void fail(int code);
 

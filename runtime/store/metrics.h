@@ -28,7 +28,8 @@ Status put_metrics(Txn& txn, const std::vector<MetricRow>& points);
 
 struct MetricCurve {
   std::string task, name;
-  std::vector<MetricRow> points;  // by step; an attempt replaces earlier ones from its first step on
+  std::vector<MetricRow>
+      points;  // by step; an attempt replaces earlier ones from its first step on
 };
 struct MetricFilter {
   std::optional<std::string> task, name;

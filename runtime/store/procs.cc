@@ -38,7 +38,8 @@ ProcRow read_row(Query& query) {
 
 Status insert_proc(Txn& txn, const ProcRow& row) {
   return Query(txn.db(),
-               "INSERT INTO proc(" PROC_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
+               "INSERT INTO proc(" PROC_COLUMNS
+               ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?) "
                "ON CONFLICT(run,key) DO NOTHING",
                row.run, row.key, row.tag, row.task, row.attempt, row.cmd, row.log, row.log_offset,
                row.state, row.code, row.signal, row.started, row.ended, row.facts)

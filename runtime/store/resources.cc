@@ -11,9 +11,9 @@ namespace choline {
 
 namespace {
 
-constexpr ResourceState kResourceStates[] = {ResourceState::intended, ResourceState::live,
+constexpr ResourceState kResourceStates[] = {ResourceState::intended,  ResourceState::live,
                                              ResourceState::releasing, ResourceState::gone,
-                                             ResourceState::voided, ResourceState::lost};
+                                             ResourceState::voided,    ResourceState::lost};
 
 ResourceState resource_state(const std::string& text) {
   for (ResourceState state : kResourceStates) {
@@ -22,7 +22,7 @@ ResourceState resource_state(const std::string& text) {
   return ResourceState::lost;  // unreachable: the table checks its values
 }
 
-#define RES_COLUMNS                                                                    \
+#define RES_COLUMNS                                                                       \
   "tag,run,step,kind,name,provider,spec,handle,provider_id,state,usd_h,host,lease_until," \
   "intended_at,live_at,gone_at,misses"
 
@@ -71,12 +71,18 @@ using enum ResourceState;
 
 std::string_view to_text(ResourceState state) {
   switch (state) {
-    case ResourceState::intended: return "intended";
-    case ResourceState::live: return "live";
-    case ResourceState::releasing: return "releasing";
-    case ResourceState::gone: return "gone";
-    case ResourceState::voided: return "void";
-    case ResourceState::lost: return "lost";
+    case ResourceState::intended:
+      return "intended";
+    case ResourceState::live:
+      return "live";
+    case ResourceState::releasing:
+      return "releasing";
+    case ResourceState::gone:
+      return "gone";
+    case ResourceState::voided:
+      return "void";
+    case ResourceState::lost:
+      return "lost";
   }
   return "?";
 }
@@ -88,11 +94,12 @@ double ResourceRow::cost(double now) const {
 }
 
 Status insert_intended(Txn& txn, const ResourceRow& row) {
-  return Query(txn.db(),
-               "INSERT INTO res(tag,run,step,kind,name,provider,spec,handle,provider_id,state,usd_h,"
-               "host,lease_until,intended_at) VALUES(?,?,?,?,?,?,?,?,?,'intended',?,?,?,?)",
-               row.tag, row.run, row.step, row.kind, row.name, row.provider, row.spec, row.handle,
-               row.provider_id, row.price, row.host, row.lease_until, row.intended_at)
+  return Query(
+             txn.db(),
+             "INSERT INTO res(tag,run,step,kind,name,provider,spec,handle,provider_id,state,usd_h,"
+             "host,lease_until,intended_at) VALUES(?,?,?,?,?,?,?,?,?,'intended',?,?,?,?)",
+             row.tag, row.run, row.step, row.kind, row.name, row.provider, row.spec, row.handle,
+             row.provider_id, row.price, row.host, row.lease_until, row.intended_at)
       .run();
 }
 
@@ -159,7 +166,8 @@ Result<std::vector<ResourceRow>> list_resources(Database& db, const ResourceFilt
   std::string states;  // ",live,lost,"
   for (ResourceState state : filter.states) states += "," + std::string(to_text(state)) + ",";
   Query query(db,
-              "SELECT " RES_COLUMNS " FROM res WHERE (?1 IS NULL OR run=?1) AND "
+              "SELECT " RES_COLUMNS
+              " FROM res WHERE (?1 IS NULL OR run=?1) AND "
               "(?2 IS NULL OR name=?2) AND (?3 IS NULL OR provider=?3) AND "
               "(?4 IS NULL OR step=?4) AND (?5='' OR instr(?5, ',' || state || ',')>0) "
               "ORDER BY intended_at, rowid",
@@ -171,10 +179,11 @@ Result<std::vector<ResourceRow>> list_resources(Database& db, const ResourceFilt
 }
 
 Result<double> run_cost(Database& db, const std::string& run, double now) {
-  Query query(db,
-              "SELECT coalesce(sum(usd_h * max(0, coalesce(min(gone_at,?1),?1) - live_at)) / 3600.0,"
-              "0) FROM res WHERE run=?2 AND live_at IS NOT NULL AND state<>'void'",
-              now, run);
+  Query query(
+      db,
+      "SELECT coalesce(sum(usd_h * max(0, coalesce(min(gone_at,?1),?1) - live_at)) / 3600.0,"
+      "0) FROM res WHERE run=?2 AND live_at IS NOT NULL AND state<>'void'",
+      now, run);
   double usd = query.next() ? query.real(0) : 0;
   if (Status read = query.status(); !read) return read.error();
   return usd;

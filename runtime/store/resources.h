@@ -24,8 +24,8 @@ struct ResourceRow {
   std::string kind = "instance";
   std::string name;  // as declared in the cholfile
   std::string provider;
-  Json spec;         // what was asked of the provider
-  Json handle;       // all that is needed to end it from a cold start
+  Json spec;                // what was asked of the provider
+  Json handle;              // all that is needed to end it from a cold start
   std::string provider_id;  // "" until it is known
   ResourceState state = ResourceState::intended;
   double price = 0;  // USD per hour
@@ -34,7 +34,7 @@ struct ResourceRow {
   double intended_at = 0;
   std::optional<double> live_at;
   std::optional<double> gone_at;  // also for void and lost
-  int misses = 0;    // lists in a row that did not show it
+  int misses = 0;                 // lists in a row that did not show it
   double cost(double now) const;  // USD until then
 };
 
@@ -53,11 +53,11 @@ struct LiveFacts {
   Json handle;
   double at = 0;
 };
-Status set_live(Txn& txn, const std::string& tag, const LiveFacts& facts);       // from intended, live
-Status set_releasing(Txn& txn, const std::string& tag);                           // from any but void, gone
-Status set_gone(Txn& txn, const std::string& tag, double at);                     // from any but void
-Status set_void(Txn& txn, const std::string& tag, double at);                     // from intended
-Status set_lost(Txn& txn, const std::string& tag, double at);                     // from live, releasing
+Status set_live(Txn& txn, const std::string& tag, const LiveFacts& facts);  // from intended, live
+Status set_releasing(Txn& txn, const std::string& tag);        // from any but void, gone
+Status set_gone(Txn& txn, const std::string& tag, double at);  // from any but void
+Status set_void(Txn& txn, const std::string& tag, double at);  // from intended
+Status set_lost(Txn& txn, const std::string& tag, double at);  // from live, releasing
 Status set_misses(Txn& txn, const std::string& tag, int misses);
 Status set_lease(Txn& txn, const std::string& tag, double until);
 Status set_handle(Txn& txn, const std::string& tag, const Json& handle);
@@ -74,19 +74,20 @@ struct ProcRow {
   std::string tag;
   std::string task;
   int attempt = 1;
-  Json cmd;         // {shell=} or {list=}, secrets as references
-  std::string log;  // path here
+  Json cmd;                // {shell=} or {list=}, secrets as references
+  std::string log;         // path here
   int64_t log_offset = 0;  // bytes that are safely here
   std::string state = "starting";
   std::optional<int> code;
   std::optional<int> signal;
   std::optional<double> started, ended;
-  Json facts;       // what the agent said: pid, start ticks, boot id, memory, ...
+  Json facts;  // what the agent said: pid, start ticks, boot id, memory, ...
 };
 Status insert_proc(Txn& txn, const ProcRow& row);  // a row that is there already stays
 Status update_proc(Txn& txn, const ProcRow& row);  // all fields but run, key and log_offset
 Status set_log_offset(Txn& txn, const std::string& run, const std::string& key, int64_t offset);
-Result<std::optional<ProcRow>> find_proc(Database& db, const std::string& run, const std::string& key);
+Result<std::optional<ProcRow>> find_proc(Database& db, const std::string& run,
+                                         const std::string& key);
 Result<std::vector<ProcRow>> list_procs(Database& db, const std::string& run);
 
 }  // namespace choline

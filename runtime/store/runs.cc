@@ -16,8 +16,8 @@ constexpr std::array<std::string_view, 7> kStates = {"running", "waiting", "paus
                                                      "done",    "failed",  "stopped"};
 
 // ?1 is always the time until which instances that still live are paid.
-#define RUN_COST                                                                             \
-  "coalesce((SELECT sum(usd_h * max(0, coalesce(min(gone_at,?1),?1) - live_at)) / 3600.0 "   \
+#define RUN_COST                                                                           \
+  "coalesce((SELECT sum(usd_h * max(0, coalesce(min(gone_at,?1),?1) - live_at)) / 3600.0 " \
   "FROM res WHERE res.run=run.id AND live_at IS NOT NULL AND state<>'void'),0)"
 #define RUN_COLUMNS                                                                        \
   "id,name,state,seed,epoch,owner,replay_abi,code_version,params,env,parent,incarnations," \
@@ -92,8 +92,8 @@ Error ambiguous(const std::string& reference, const std::vector<RunRow>& rows) {
   std::vector<std::string> ids;
   for (const RunRow& row : rows) ids.push_back(row.id);
   return Error(ErrorKind::conflict,
-               choline::quoted(reference) + " is the start of more than one run: " + join(ids, ", ") +
-                   "; give more letters",
+               choline::quoted(reference) +
+                   " is the start of more than one run: " + join(ids, ", ") + "; give more letters",
                {{"reference", reference}, {"runs", ids}});
 }
 
@@ -118,12 +118,12 @@ Status insert_run(Txn& txn, const RunRow& row, const std::vector<SourceRow>& sou
   if (!inserted) return inserted;
   int place = 0;
   for (const SourceRow& source : sources) {
-    Status kept = Query(txn.db(),
-                        "INSERT INTO source(run,code_version,path,sha256,body,place) "
-                        "VALUES(?,?,?,?,CAST(? AS BLOB),?)",
-                        row.id, row.code_version, source.path, sha256_hex(source.text), source.text,
-                        ++place)
-                      .run();
+    Status kept =
+        Query(txn.db(),
+              "INSERT INTO source(run,code_version,path,sha256,body,place) "
+              "VALUES(?,?,?,?,CAST(? AS BLOB),?)",
+              row.id, row.code_version, source.path, sha256_hex(source.text), source.text, ++place)
+            .run();
     if (!kept) return kept;
   }
   return done();
@@ -131,7 +131,8 @@ Status insert_run(Txn& txn, const RunRow& row, const std::vector<SourceRow>& sou
 
 Result<std::vector<RunRow>> list_runs(Database& db, const RunFilter& filter, double now) {
   Query query(db,
-              "SELECT " RUN_COLUMNS " FROM run WHERE (?2 IS NULL OR name=?2) AND "
+              "SELECT " RUN_COLUMNS
+              " FROM run WHERE (?2 IS NULL OR name=?2) AND "
               "(?3 IS NULL OR state=?3) ORDER BY created DESC, rowid DESC LIMIT ?4",
               now, filter.name, filter.state, filter.most);
   return read_rows(query);
@@ -158,7 +159,8 @@ Result<RunRow> find_run(Database& db, const std::string& reference, double now) 
   if (!named) return named.error();
   if (!named->empty()) return std::move(named->front());
   Query query(db,
-              "SELECT " RUN_COLUMNS " FROM run WHERE id LIKE ?2 || '%' ESCAPE '\\' "
+              "SELECT " RUN_COLUMNS
+              " FROM run WHERE id LIKE ?2 || '%' ESCAPE '\\' "
               "ORDER BY created DESC LIMIT 5",
               now, escape_like(reference));
   Result<std::vector<RunRow>> starting = read_rows(query);
@@ -195,11 +197,12 @@ Status leave_run(Txn& txn, const std::string& run, int64_t epoch) {
   return Query(txn.db(), "UPDATE run SET owner=NULL WHERE id=? AND epoch=?", run, epoch).run();
 }
 
-Status set_run_state(Txn& txn, const std::string& run, const std::string& state, const Json& failure,
-                     double at) {
+Status set_run_state(Txn& txn, const std::string& run, const std::string& state,
+                     const Json& failure, double at) {
   if (!is_run_state(state)) {
-    return Error(ErrorKind::invalid, choline::quoted(state) + " is no state of a run; expected running, "
-                                     "waiting, paused, stopping, done, failed or stopped");
+    return Error(ErrorKind::invalid, choline::quoted(state) +
+                                         " is no state of a run; expected running, "
+                                         "waiting, paused, stopping, done, failed or stopped");
   }
   std::optional<double> finished;
   if (is_ended(state)) finished = at;

@@ -57,7 +57,7 @@ Result<std::vector<SourceRow>> list_sources(Database& db, const std::string& run
 Result<int64_t> take_run(Txn& txn, const std::string& run, const Json& owner);
 Status leave_run(Txn& txn, const std::string& run, int64_t epoch);
 // `at` becomes `finished` when the state is an end, else there is none.
-Status set_run_state(Txn& txn, const std::string& run, const std::string& state, const Json& failure,
-                     double at);
+Status set_run_state(Txn& txn, const std::string& run, const std::string& state,
+                     const Json& failure, double at);
 
 }  // namespace choline

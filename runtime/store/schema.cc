@@ -11,8 +11,8 @@ namespace {
 
 constexpr int64_t kApplicationId = 0x43484f4c;  // "CHOL"
 
-// Times are wall seconds, prices USD per hour. Texts named params, env, owner, failure, args, result,
-// spec, handle, cmd, facts, data, value hold JSON.
+// Times are wall seconds, prices USD per hour. Texts named params, env, owner, failure, args,
+// result, spec, handle, cmd, facts, data, value hold JSON.
 constexpr const char* kFirst = R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
@@ -112,8 +112,9 @@ Result<Marks> read_marks(Database& db) {
 Status refuse(const Database& db, const Marks& marks) {
   bool is_empty = marks.application == 0 && marks.version == 0 && marks.tables == 0;
   if (marks.application != kApplicationId && !is_empty) {
-    return Error(ErrorKind::invalid, "'" + db.path() + "' is a database of another program; move "
-                                     "it away, or choose another folder with XDG_STATE_HOME");
+    return Error(ErrorKind::invalid, "'" + db.path() +
+                                         "' is a database of another program; move "
+                                         "it away, or choose another folder with XDG_STATE_HOME");
   }
   if (marks.version > kVersion) {
     return Error(ErrorKind::unsupported,
@@ -166,9 +167,9 @@ Status check_schema(Database& db) {
   if (!marks) return marks.error();
   if (Status good = refuse(db, *marks); !good) return good;
   if (marks->version < kVersion) {
-    return Error(ErrorKind::unsupported,
-                 "the store '" + db.path() + "' has an older schema and cannot be written to "
-                 "bring it up to date; make it writable once");
+    return Error(ErrorKind::unsupported, "the store '" + db.path() +
+                                             "' has an older schema and cannot be written to "
+                                             "bring it up to date; make it writable once");
   }
   return done();
 }

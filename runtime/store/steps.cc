@@ -44,20 +44,25 @@ std::optional<std::string_view> unless_empty(const T& text) {
 
 std::string_view to_text(StepState state) {
   switch (state) {
-    case StepState::intent: return "intent";
-    case StepState::ok: return "ok";
-    case StepState::error: return "error";
-    case StepState::abandoned: return "abandoned";
+    case StepState::intent:
+      return "intent";
+    case StepState::ok:
+      return "ok";
+    case StepState::error:
+      return "error";
+    case StepState::abandoned:
+      return "abandoned";
   }
   return "?";
 }
 
 Status insert_step(Txn& txn, const std::string& run, const StepRow& row) {
-  return Query(txn.db(),
-               "INSERT INTO step(run,key,verb,class,args,args_hash,state,attempt,deadline,intent_at,"
-               "epoch) VALUES(?,?,?,?,?,?,0,?,?,?,?)",
-               run, row.key, row.verb, row.cls, row.args, row.args_hash, row.attempt, row.deadline,
-               row.intent_at, row.epoch)
+  return Query(
+             txn.db(),
+             "INSERT INTO step(run,key,verb,class,args,args_hash,state,attempt,deadline,intent_at,"
+             "epoch) VALUES(?,?,?,?,?,?,0,?,?,?,?)",
+             run, row.key, row.verb, row.cls, row.args, row.args_hash, row.attempt, row.deadline,
+             row.intent_at, row.epoch)
       .run();
 }
 
@@ -73,8 +78,8 @@ Status finish_step(Txn& txn, const std::string& run, const StepRow& row) {
   Query query(txn.db(),
               "UPDATE step SET state=?, result=?, blob=?, seq=?, done_at=? "
               "WHERE run=? AND key=? AND state=0",
-              static_cast<int>(row.state), unless_empty(row.result), unless_empty(row.blob), row.seq,
-              row.done_at, run, row.key);
+              static_cast<int>(row.state), unless_empty(row.result), unless_empty(row.blob),
+              row.seq, row.done_at, run, row.key);
   return one_row(txn.db(), query, row.key);
 }
 
@@ -121,7 +126,8 @@ Result<std::vector<StepRow>> list_steps(Database& db, const std::string& run,
   Status status = done();
   if (filter.newest) {
     Query query(db,
-                "SELECT * FROM (SELECT " STEP_COLUMNS ",args FROM step WHERE run=?1 AND "
+                "SELECT * FROM (SELECT " STEP_COLUMNS
+                ",args FROM step WHERE run=?1 AND "
                 "(?2 IS NULL OR state=?2) AND (?3 IS NULL OR verb=?3) "
                 "ORDER BY intent_at DESC, coalesce(seq,9e18) DESC, key DESC LIMIT ?4) "
                 "ORDER BY intent_at, coalesce(seq,9e18), key",
@@ -129,7 +135,8 @@ Result<std::vector<StepRow>> list_steps(Database& db, const std::string& run,
     status = read(query);
   } else {
     Query query(db,
-                "SELECT " STEP_COLUMNS ",args FROM step WHERE run=?1 AND "
+                "SELECT " STEP_COLUMNS
+                ",args FROM step WHERE run=?1 AND "
                 "(?2 IS NULL OR state=?2) AND (?3 IS NULL OR verb=?3) "
                 "ORDER BY intent_at, coalesce(seq,9e18), key LIMIT ?4",
                 run, state, filter.verb, filter.most);

@@ -24,8 +24,8 @@ struct StepRow {
   StepState state = StepState::intent;
   int attempt = 1;
   std::optional<double> deadline;
-  std::string result;     // JSON text; empty when there is none or it is in a blob
-  std::string blob;       // name of the file that holds a large result
+  std::string result;  // JSON text; empty when there is none or it is in a blob
+  std::string blob;    // name of the file that holds a large result
   std::optional<int64_t> seq;
   int64_t epoch = 0;
   double intent_at = 0;
@@ -42,14 +42,17 @@ Status abandon_step(Txn& txn, const std::string& run, const std::string& key, do
 
 // All of them without `args`; those with a result first, by seq.
 Result<std::vector<StepRow>> load_steps(Database& db, const std::string& run);
-Result<std::optional<StepRow>> find_step(Database& db, const std::string& run, const std::string& key);
+Result<std::optional<StepRow>> find_step(Database& db, const std::string& run,
+                                         const std::string& key);
 
 struct StepFilter {
   std::optional<StepState> state;
   std::optional<std::string> verb;
-  int64_t most = -1;     // all
-  bool newest = false;   // the last `most` instead of the first; the order is that of intents in both
+  int64_t most = -1;  // all
+  bool newest =
+      false;  // the last `most` instead of the first; the order is that of intents in both
 };
-Result<std::vector<StepRow>> list_steps(Database& db, const std::string& run, const StepFilter& filter);
+Result<std::vector<StepRow>> list_steps(Database& db, const std::string& run,
+                                        const StepFilter& filter);
 
 }  // namespace choline

@@ -72,18 +72,27 @@ std::optional<std::string> network_file_system(const std::string& folder) {
   struct statfs facts {};
   if (::statfs(folder.c_str(), &facts) != 0) return std::nullopt;
   switch (static_cast<unsigned long>(facts.f_type) & 0xffffffffUL) {
-    case 0x6969: return "NFS";
+    case 0x6969:
+      return "NFS";
     case 0x517B:
     case 0xFE534D42:
-    case 0xFF534D42: return "SMB";
+    case 0xFF534D42:
+      return "SMB";
     case 0x5346414F:
-    case 0x6B414653: return "AFS";
-    case 0x73757245: return "Coda";
-    case 0x00C36400: return "Ceph";
-    case 0x0BD00BD0: return "Lustre";
-    case 0x47504653: return "GPFS";
-    case 0x19830326: return "BeeGFS";
-    default: return std::nullopt;
+    case 0x6B414653:
+      return "AFS";
+    case 0x73757245:
+      return "Coda";
+    case 0x00C36400:
+      return "Ceph";
+    case 0x0BD00BD0:
+      return "Lustre";
+    case 0x47504653:
+      return "GPFS";
+    case 0x19830326:
+      return "BeeGFS";
+    default:
+      return std::nullopt;
   }
 }
 
@@ -93,8 +102,10 @@ Status Txn::fence(const std::string& run, int64_t epoch) {
   if (Status read = query.status(); !read) return read;
   if (found && query.integer(0) == epoch) return done();
   return Error(ErrorKind::conflict,
-               "run " + run + " was taken over by another process; this one stops without "
-               "touching it (see 'choline status " + run + "')",
+               "run " + run +
+                   " was taken over by another process; this one stops without "
+                   "touching it (see 'choline status " +
+                   run + "')",
                {{"run", run}, {"epoch", epoch}});
 }
 
@@ -165,8 +176,9 @@ Result<std::unique_ptr<Store>> Store::open(Loop& loop, const std::string& folder
     if (!db) return db.error();
   } else {
     read_only = errno_error("write to the store '" + path + "'", errno);
-    read_only->message += "; make the folder and its files writable for this user, or choose "
-                          "another one with XDG_STATE_HOME";
+    read_only->message +=
+        "; make the folder and its files writable for this user, or choose "
+        "another one with XDG_STATE_HOME";
     db = open_for_reading(path);
     if (!db) return *read_only;  // nothing there to read either
     if (Status good = check_schema(**db); !good) return good.error();

@@ -1,6 +1,6 @@
-// The store: one SQLite database for each state folder, with runs, journals, instances and what they
-// showed. Only the files of store/ speak SQL. One process has one connection; many processes may
-// read while one writes. See docs/design/state.md.
+// The store: one SQLite database for each state folder, with runs, journals, instances and what
+// they showed. Only the files of store/ speak SQL. One process has one connection; many processes
+// may read while one writes. See docs/design/state.md.
 #pragma once
 
 #include <coroutine>

@@ -8,6 +8,7 @@ namespace choline {
 bool bench_wait();
 bool bench_tasks();
 bool bench_commits();
+bool bench_replay();
 bool bench_fill(const std::string& folder);
 bool bench_http(const std::string& url);
 

@@ -219,13 +219,15 @@ std::string ask_owner(const std::string& folder, const std::string& verb, const 
                       double seconds = 20) {
   EpollLoop loop;
   std::string got = "nothing";
-  Started asking(send_request(loop, folder, verb, args, seconds),
-                 std::function<void(Result<std::optional<Json>>)>(
-                     [&](Result<std::optional<Json>> answer) {
-                       if (!answer) got = std::string(to_text(answer.error().kind));
-                       else got = *answer ? to_text(**answer) : "nobody";
-                       loop.stop();
-                     }));
+  Started asking(
+      send_request(loop, folder, verb, args, seconds),
+      std::function<void(Result<std::optional<Json>>)>([&](Result<std::optional<Json>> answer) {
+        if (!answer)
+          got = std::string(to_text(answer.error().kind));
+        else
+          got = *answer ? to_text(**answer) : "nobody";
+        loop.stop();
+      }));
   if (asking.active()) loop.run();
   return got;
 }

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "../store/support.h"
 #include "durable/owned_run.h"
 #include "loop/await.h"
 #include "loop/sim_loop.h"
-#include "../store/support.h"
 
 namespace choline {
 
@@ -84,7 +84,8 @@ inline Co<Done> worker(Workflow* flow, std::string name, int rounds) {
 inline Co<Done> race(Workflow* flow, std::string name, double first, double second) {
   Event over(flow->loop);
   std::string winner;
-  std::function<void(std::string, Result<Json>)> finish = [&](std::string who, Result<Json> result) {
+  std::function<void(std::string, Result<Json>)> finish = [&](std::string who,
+                                                              Result<Json> result) {
     if (!winner.empty()) return;
     winner = who + "/" + (result ? "ok" : result.error().message);
     over.set();

@@ -73,7 +73,8 @@ std::string states(Store& store) {
   REQUIRE_OK(rows);
   std::string out;
   for (const StepRow& row : *rows) {
-    out += row.key + ":" + std::string(to_text(row.state)) + "*" + std::to_string(row.attempt) + " ";
+    out +=
+        row.key + ":" + std::string(to_text(row.state)) + "*" + std::to_string(row.attempt) + " ";
   }
   return out;
 }
@@ -87,7 +88,9 @@ StepCall a_call(const std::string& label, Json args = nullptr) {
   return call;
 }
 
-Co<Result<Json>> answer_now(Json value) { co_return value; }
+Co<Result<Json>> answer_now(Json value) {
+  co_return value;
+}
 
 Co<Result<Json>> answer_after(Loop& loop, double seconds, Json value) {
   co_await Sleep(loop, seconds);
@@ -223,9 +226,9 @@ TEST_CASE("an abandoned step that is still asked for when the record is used up 
   {
     Process process(folder, 1);
     Lines got;
-    process.start(process.steps().run(a_call("x"), [&](StepContext) {
-      return answer_after(process.loop, 50, 1);
-    }), got, "x");
+    process.start(process.steps().run(
+                      a_call("x"), [&](StepContext) { return answer_after(process.loop, 50, 1); }),
+                  got, "x");
     process.loop.run_for(1);
     process.tasks.clear();  // cancelled from outside the run
     process.loop.run_for(1);
@@ -234,10 +237,12 @@ TEST_CASE("an abandoned step that is still asked for when the record is used up 
   Process again(folder, 2);
   Lines got;
   bool resumed = false;
-  again.start(again.steps().run(a_call("x"), [&](StepContext context) {
-    resumed = context.resumed;
-    return answer_now(2);
-  }), got, "x");
+  again.start(again.steps().run(a_call("x"),
+                                [&](StepContext context) {
+                                  resumed = context.resumed;
+                                  return answer_now(2);
+                                }),
+              got, "x");
   again.loop.run_for(1);
   CHECK(resumed);
   CHECK(got == Lines{"x=2"});
@@ -248,7 +253,8 @@ TEST_CASE("a step cancelled before its intent was written leaves nothing") {
   TempFolder temp;
   Process process(make_run(temp.path()), 1);
   Lines got;
-  process.start(process.steps().run(a_call("x"), [](StepContext) { return answer_now(1); }), got, "x");
+  process.start(process.steps().run(a_call("x"), [](StepContext) { return answer_now(1); }), got,
+                "x");
   process.tasks.clear();
   process.loop.run_for(1);
   CHECK(states(process.store()) == "");
@@ -342,9 +348,10 @@ TEST_CASE("a label used twice in a task is an error, in two tasks it is not") {
   other.task = "main.other";
   process.start(process.steps().run(other, live), got, "other");
   process.loop.run_for(1);
-  CHECK(got == Lines{"second=!the label 'x' is used twice in task 'main'; a label names one step of "
-                     "a task, so give each its own",
-                     "first=1", "other=1"});
+  CHECK(got ==
+        Lines{"second=!the label 'x' is used twice in task 'main'; a label names one step of "
+              "a task, so give each its own",
+              "first=1", "other=1"});
 }
 
 TEST_CASE("a derived step is done at once and never recorded") {
@@ -386,13 +393,15 @@ TEST_CASE("a large result lies in a file of its own and comes back whole") {
   }
   {
     Process again(folder, 2);
-    again.start(again.steps().run(a_call("x"), [](StepContext) { return answer_now(0); }), got, "x");
+    again.start(again.steps().run(a_call("x"), [](StepContext) { return answer_now(0); }), got,
+                "x");
     again.loop.run_for(1);
   }
   CHECK(got == Lines{"x=\"" + large + "\"", "x=\"" + large + "\""});
   std::filesystem::remove_all(folder + "/runs/r1/results");
   Process damaged(folder, 3);
-  damaged.start(damaged.steps().run(a_call("x"), [](StepContext) { return answer_now(0); }), got, "x");
+  damaged.start(damaged.steps().run(a_call("x"), [](StepContext) { return answer_now(0); }), got,
+                "x");
   damaged.loop.run_for(1);
   CHECK(got.back().find("is missing or damaged") != std::string::npos);
 }
@@ -410,9 +419,9 @@ TEST_CASE("rows of an intent and of a result are written with them") {
     return insert_intended(txn, row);
   };
   Lines got;
-  process.start(process.steps().run(call, [](StepContext context) {
-    return answer_keeping(context, "t1");
-  }), got, "rent");
+  process.start(
+      process.steps().run(call, [](StepContext context) { return answer_keeping(context, "t1"); }),
+      got, "rent");
   process.loop.run_for(1);
   CHECK(got == Lines{"rent=\"rented\""});
   Result<std::optional<ResourceRow>> row = find_resource(process.store().db(), "t1");
@@ -435,10 +444,12 @@ TEST_CASE("an intent that is refused is answered by the refusal and does nothing
   };
   Lines got;
   bool acted = false;
-  process.start(process.steps().run(call, [&](StepContext) {
-    acted = true;
-    return answer_now(1);
-  }), got, "rent");
+  process.start(process.steps().run(call,
+                                    [&](StepContext) {
+                                      acted = true;
+                                      return answer_now(1);
+                                    }),
+                got, "rent");
   process.loop.run_for(1);
   CHECK_FALSE(acted);
   CHECK(got == Lines{"rent=!over the budget of $40"});

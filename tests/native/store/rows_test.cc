@@ -24,9 +24,13 @@ ResourceRow a_resource(const std::string& tag, const std::string& step = "main/c
   return row;
 }
 
-Status write(Store& store, const std::function<Status(Txn&)>& change) { return store.write(change); }
+Status write(Store& store, const std::function<Status(Txn&)>& change) {
+  return store.write(change);
+}
 
-LiveFacts live_at(double at, double price) { return {"p-1", price, "10.0.0.1", {{"id", "p-1"}}, at}; }
+LiveFacts live_at(double at, double price) {
+  return {"p-1", price, "10.0.0.1", {{"id", "p-1"}}, at};
+}
 
 std::string id_of(Store& store, const std::string& reference) {
   Result<RunRow> row = find_run(store.db(), reference, 0);
@@ -69,7 +73,8 @@ TEST_CASE("a run is found by id, by the start of it, by name, or as the newest")
   SimLoop loop;
   auto store = open_store(loop, temp.path());
   CHECK(id_of(*store, "") == "not_found: there is no run yet; 'choline run' starts one");
-  RunRow first = a_run("abc11111", 10), second = a_run("abc22222", 20), third = a_run("xyz33333", 30);
+  RunRow first = a_run("abc11111", 10), second = a_run("abc22222", 20),
+         third = a_run("xyz33333", 30);
   first.name = "train";
   second.name = "train";
   third.name = "ab%";
@@ -249,8 +254,12 @@ TEST_CASE("a metric's later attempt replaces earlier points from its first step 
     return MetricRow{"r1", "train", attempt, "loss", step, value, 5};
   };
   REQUIRE_OK(write(*store, [&](Txn& txn) {
-    return put_metrics(txn, {point(1, 1, 0.9), point(1, 2, 0.8), point(1, 3, 0.7),
-                             point(2, 2, 0.75), point(2, 3, 0.6), point(2, 3, 0.61),
+    return put_metrics(txn, {point(1, 1, 0.9),
+                             point(1, 2, 0.8),
+                             point(1, 3, 0.7),
+                             point(2, 2, 0.75),
+                             point(2, 3, 0.6),
+                             point(2, 3, 0.61),
                              {"r1", "train", 1, "acc", 1, std::nan(""), 5}});
   }));
   Result<std::vector<MetricCurve>> curves = list_metrics(store->db(), "r1", {});

@@ -39,9 +39,9 @@ template <class T>
 std::string why(const Result<T>& result) {
   return result ? std::string() : result.error().message;
 }
-#define REQUIRE_OK(...)                      \
-  do {                                       \
-    const auto& checked = (__VA_ARGS__);     \
+#define REQUIRE_OK(...)                          \
+  do {                                           \
+    const auto& checked = (__VA_ARGS__);         \
     REQUIRE_MESSAGE(checked.ok(), why(checked)); \
   } while (0)
 
