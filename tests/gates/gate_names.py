@@ -5,8 +5,8 @@ import re
 
 from gate import Example, Gate
 
-TYPE = re.compile(r"^(?:template <.*>\s*)?(?:class|struct|enum class|enum|union)\s+(?:\[\[\w+\]\]\s*)?"
-                  r"(\w+)\b(?!::)[^;({]*\{")
+TYPE = re.compile(r"^(?:template <.*>\s*)?(?:class|struct|enum class|enum|union)\s+"
+                  r"(?:\[\[\w+\]\]\s*)?(\w+)\b(?!::)[^;({]*\{")
 INNER = re.compile(r"^namespace (?:(\w[\w:]*) )?\{")
 
 # The agent is a program of its own: what it defines itself meets only what it is built from.
