@@ -17,9 +17,15 @@ std::string text_of(ResourceState state) {
   return std::string(to_text(state));
 }
 
+// Declared to outlive its run. Once an end was begun, it is no longer kept.
+bool is_kept(const ResourceRow& row) {
+  return row.state == ResourceState::live && row.spec.is_object() && row.spec.value("keep", false);
+}
+
 class Reaping {
  public:
-  Reaping(RentWorld world, bool dry_run) : world_(world), dry_run_(dry_run) {
+  Reaping(RentWorld world, ReapOptions options)
+      : world_(world), dry_run_(options.dry_run), end_kept_(options.kept) {
     prefix_ = install_prefix(world.store.install());
   }
 
@@ -40,8 +46,6 @@ class Reaping {
     if (row->state == ResourceState::voided || row->state == ResourceState::gone) {
       return std::optional<std::string>("it is " + text_of(row->state) + " in the store");
     }
-    if (row->spec.is_object() && row->spec.value("keep", false))
-      return std::optional<std::string>();
     Result<bool> over = run_is_over(row->run);
     if (!over) return over.error();
     if (*over) return std::optional<std::string>("its run has ended");
@@ -76,6 +80,10 @@ class Reaping {
       Result<std::optional<std::string>> why = unowned(*row);
       if (!why) co_return why.error();
       if (!*why) continue;
+      if (*row && is_kept(**row) && !end_kept_) {
+        report_.kept.push_back(entry(one, (*row)->run, "kept, as its cholfile says"));
+        continue;
+      }
       if (!*row) {
         strangers.push_back(one);
       } else {
@@ -175,7 +183,7 @@ class Reaping {
   }
 
   RentWorld world_;
-  bool dry_run_;
+  bool dry_run_, end_kept_;
   std::string prefix_;
   ReapReport report_;
 };
@@ -199,12 +207,13 @@ Json to_json(const std::vector<ReapReport::Entry>& entries) {
 Json to_json(const ReapReport& report) {
   return {{"ended", to_json(report.ended)},
           {"lost", to_json(report.lost)},
+          {"kept", to_json(report.kept)},
           {"foreign", to_json(report.foreign)},
           {"incomplete", report.incomplete}};
 }
 
-Co<Result<ReapReport>> reap(RentWorld world, bool dry_run) {
-  Reaping reaping(world, dry_run);
+Co<Result<ReapReport>> reap(RentWorld world, ReapOptions options) {
+  Reaping reaping(world, options);
   Result<ReapReport> report = co_await reaping.go();
   co_return report;
 }

@@ -15,6 +15,7 @@ struct ReapReport {
   };
   std::vector<Entry> ended;    // or would be, when dry
   std::vector<Entry> lost;     // alive by our rows, unknown to their provider
+  std::vector<Entry> kept;     // left by a run that has ended, as its cholfile says
   std::vector<Entry> foreign;  // tags of another installation: never touched
   std::vector<std::string>
       incomplete;  // providers whose list failed or was partial: nothing was concluded
@@ -23,6 +24,10 @@ Json to_json(const ReapReport& report);
 
 // Never acts on what a failed or partial list does not show. An instance of ours without any row is
 // ended only when a second list, a moment later, shows it too.
-Co<Result<ReapReport>> reap(RentWorld world, bool dry_run);
+struct ReapOptions {
+  bool dry_run = false;
+  bool kept = false;  // also end what is kept
+};
+Co<Result<ReapReport>> reap(RentWorld world, ReapOptions options);
 
 }  // namespace choline

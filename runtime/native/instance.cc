@@ -137,8 +137,10 @@ Co<Result<Json>> instance_release_all(Services& services, Json args) {
 Co<Result<Json>> instance_reap(Services& services, Json args) {
   Result<Instances*> instances = services.instances();
   if (!instances) co_return instances.error();
-  bool dry_run = field(arg(args, 0), "dry_run") == true;
-  Result<ReapReport> report = co_await reap((*instances)->world(), dry_run);
+  ReapOptions options;
+  options.dry_run = field(arg(args, 0), "dry_run") == true;
+  options.kept = field(arg(args, 0), "kept") == true;
+  Result<ReapReport> report = co_await reap((*instances)->world(), options);
   if (!report) co_return report.error();
   co_return to_json(*report);
 }

@@ -146,7 +146,8 @@ Json instance_to_json(const ResourceRow& row, double now) {
       {"run", row.run},           {"step", row.step},
       {"provider", row.provider}, {"state", to_text(row.state)},
       {"price", row.price},       {"created", row.intended_at},
-      {"cost", row.cost(now)},    {"handle", row.handle.is_null() ? Json::object() : row.handle}};
+      {"cost", row.cost(now)},    {"keep", row.spec.is_object() && row.spec.value("keep", false)},
+      {"handle", row.handle.is_null() ? Json::object() : row.handle}};
   if (!row.provider_id.empty()) out["provider_id"] = row.provider_id;
   if (!row.host.empty()) out["host"] = row.host;
   if (row.gone_at) out["ended"] = *row.gone_at;

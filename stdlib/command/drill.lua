@@ -11,6 +11,9 @@ local needs_instance <const> = { kill = true, lose = true }
 return function(arguments, context)
   local fault <const> = { action = actions[arguments.fault], count = arguments.count,
     seconds = arguments.seconds }
+  if arguments.count and arguments.count < 1 then
+    failure.raise("invalid", "--count: expected 1 or more, got %d", arguments.count)
+  end
   if needs_instance[arguments.fault] and not arguments.instance then
     failure.raise("invalid", "choline drill %s needs an instance: choline drill %s NAME",
       arguments.fault, arguments.fault)

@@ -25,7 +25,7 @@ return function(arguments, context)
   end
   local style <const> = context.style(1)
   local cells <const> = list.map(rows, function(row)
-    local state <const> = row.state == "running" and not row.owner and "interrupted" or row.state
+    local state <const> = rows_of.is_interrupted(row) and "interrupted" or row.state
     return { row.id, row.name, state, (native.clock.format(row.created):gsub(" %S+$", "")),
       duration.short((row.finished or native.clock.wall()) - row.created),
         money.format(row.cost or 0) }

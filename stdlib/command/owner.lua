@@ -8,6 +8,7 @@ local list <const> = require "core.list"
 local money <const> = require "core.money"
 local native <const> = require "native"
 local pauses <const> = require "flow.pause"
+local release <const> = require "command.release"
 local view <const> = require "talk.view"
 
 local M = {}
@@ -30,13 +31,15 @@ function Owner:note(text)
 end
 
 --- Ends the run cleanly. The decision is in the store before it is acted upon.
-function Owner:stop(by, code)
+function Owner:stop(by, code, now)
+  if self.ctx and now then self.ctx.hurry = true end
   if self.stopping then return end
   self.stopping, self.code = by, code
   if self.ctx then self.ctx.ending = true end
   native.run.set_state("stopping")
   local left <const> = alive(self.id)
-  self:note(#left > 0 and ("stopping: bringing files back and releasing %s"):format(
+  self:note(#left > 0 and (now and "stopping: releasing %s"
+    or "stopping: ending commands, bringing files back and releasing %s"):format(
     instance_words(left)) or "stopping")
   native.task.cancel(self.main, "stopped by " .. by)
 end
@@ -132,7 +135,7 @@ function answers.stop(self, request)
     return { name = each.name, price = each.price }
   end)
   native.run.reply(request.id, { accepted = true, releasing = native.json.array(left) })
-  self:stop(("%s on %s"):format(request.by.user, request.by.host), 130)
+  self:stop(("%s on %s"):format(request.by.user, request.by.host), 130, request.args.now)
 end
 
 function answers.pause(self, request)
@@ -177,9 +180,7 @@ end
 --- Ends what lives without the cholfile; for a stop, and for one that an earlier process did not
 --- finish.
 local function release_left(id)
-  local left <const> = list.filter(native.instance.release_all(id), function(each)
-    return not each.gone
-  end)
+  local _ <const>, left <const> = release.all(id)
   for _, each in ipairs(left) do
     native.sys.write(2, ("instance %s could not be ended: %s; `choline gc` tries again\n"):format(
       each.name,

@@ -3,6 +3,7 @@
 
 local failure <const> = require "core.failure"
 local native <const> = require "native"
+local rows_of <const> = require "command.rows"
 
 local function wait_for_pause(id)
   while true do
@@ -30,7 +31,7 @@ return function(arguments, context)
   end
   context.say("waiting until the tasks have ended and their checkpoints are here")
   local after <const> = wait_for_pause(row.id)
-  if arguments.json then context.json { id = row.id, state = after.state, cost = after.cost }
+  if arguments.json then context.json { id = row.id, state = rows_of.state(after), cost = after.cost }
   else context.out(("run %s is %s"):format(row.id, after.state)) end
   return after.state == "paused" and 0 or 8
 end

@@ -7,10 +7,30 @@ local M = {}
 
 local function time(at) return at and native.clock.rfc3339(at) or native.null end
 
+local over <const> = { done = true, failed = true, stopped = true }
+
+--- A run that is not over and that no process owns. One that is paused has nobody by intention.
+---@param row native.RunRow
+function M.is_interrupted(row)
+  return not over[row.state] and row.state ~= "paused" and row.owner == nil
+end
+
+--- The state for programs: running, waiting, paused, done, failed or stopped. A run that is being
+--- stopped is running until it is over; fields of their own tell more.
+---@param row native.RunRow
+function M.state(row) return row.state == "stopping" and "running" or row.state end
+
+--- Left by a run that is over, as its cholfile says.
+function M.is_kept(row)
+  return row.keep == true and row.state == "live" and over[native.store.find(row.run).state]
+    or false
+end
+
 ---@param row native.RunRow
 function M.run(row)
   return {
-    id = row.id, name = row.name, state = row.state, started = time(row.created),
+    id = row.id, name = row.name, state = M.state(row), interrupted = M.is_interrupted(row),
+      stopping = row.state == "stopping", started = time(row.created),
       ended = time(row.finished),
     cost = row.cost or 0.0, budget = row.budget or native.null, params = row.params,
       seed = row.seed,
@@ -28,7 +48,7 @@ function M.instance(row)
       price = row.price,
     provider_id = row.provider_id or native.null, host = row.host or native.null,
       started = time(row.created),
-    ended = time(row.ended), cost = row.cost or 0.0,
+    ended = time(row.ended), cost = row.cost or 0.0, kept = M.is_kept(row),
   }
 end
 

@@ -57,12 +57,26 @@ local function say_id(id, arguments, context)
   context.out(arguments.json and native.json.encode { run = id } or id)
 end
 
+--- Waits until a process has taken the run, so that what is asked next finds it going on.
+local function is_taken(id)
+  local until_time <const> = native.clock.wall() + 30
+  while native.clock.wall() < until_time do
+    local row <const> = native.store.find(id)
+    if row.owner or row.finished then return true end
+    native.wait.sleep(0.02)
+  end
+  return false
+end
+
 local function detach(id, context)
   local folders <const> = native.sys.folders()
   local folder <const> = path.join(folders.state, "runs", id)
   native.fs.make_folder(folder)
-  native.sys.detach({ folders.executable, "resume", id, "--plain" },
-    path.join(folder, "choline.log"))
+  local log <const> = path.join(folder, "choline.log")
+  native.sys.detach({ folders.executable, "resume", id, "--plain" }, log)
+  if not is_taken(id) then
+    failure.raise("transient", "run %s was not taken up in the background; see %s", id, log)
+  end
   context.say(
     ("run %s goes on in the background: choline status %s, choline logs -f %s, choline stop %s")
       :format(id, id, id, id))

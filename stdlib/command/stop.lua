@@ -4,6 +4,8 @@ local ask <const> = require "talk.ask"
 local list <const> = require "core.list"
 local money <const> = require "core.money"
 local native <const> = require "native"
+local release <const> = require "command.release"
+local rows_of <const> = require "command.rows"
 
 local over <const> = { done = true, failed = true, stopped = true }
 
@@ -27,28 +29,19 @@ end
 
 --- Ends the run from its rows alone; nobody owns it.
 local function stop_here(row, context)
-  native.run.own(row.id)
-  native.run.set_state("stopping")
-  local failed = 0
-  for _, each in ipairs(native.instance.release_all(row.id)) do
-    if each.gone then
-      context.say(("released %s"):format(each.name))
-    else
-      failed = failed + 1
-      context.say(("%s could not be ended: %s; `choline gc` tries again"):format(each.name,
-        each.error or "no reason given"))
-    end
+  local ended <const>, left <const> = release.run(row)
+  for _, each in ipairs(ended) do context.say(("released %s"):format(each.name)) end
+  for _, each in ipairs(left) do
+    context.say(("%s could not be ended: %s; `choline gc` tries again"):format(each.name,
+      each.error or "no reason given"))
   end
-  native.run.event("run_stopped", { by = native.sys.facts().user }, "run_stopped")
-  if failed == 0 then native.run.set_state("stopped") end
-  native.run.disown()
-  return failed == 0
+  return #left == 0
 end
 
 local function report(id, arguments, context, ok)
   local row <const> = native.store.find(id)
   if arguments.json then
-    context.json { id = id, state = row.state, cost = row.cost }
+    context.json { id = id, state = rows_of.state(row), cost = row.cost }
   else
     context.out(("run %s is %s, cost %s"):format(id, row.state, money.format(row.cost or 0)))
   end
@@ -64,8 +57,8 @@ return function(arguments, context)
       return 1
     end
   end
-  local answer <const> = row.owner and not arguments.now and native.run.request(row.id, "stop", {},
-    10) or nil
+  local answer <const> = row.owner and native.run.request(row.id, "stop",
+    { now = arguments.now == true }, 10) or nil
   if not answer then
     return report(row.id, arguments, context, stop_here(row, context))
   end

@@ -5,6 +5,7 @@ local duration <const> = require "core.duration"
 local list <const> = require "core.list"
 local money <const> = require "core.money"
 local native <const> = require "native"
+local rows_of <const> = require "command.rows"
 
 local M = {}
 
@@ -35,7 +36,7 @@ end
 
 function state_sentence.stopped(row, events)
   local stop <const> = newest(events, "run_stopped")
-  return ("Run %s was stopped%s at %s; all its instances were released."):format(row.id,
+  return ("Run %s was stopped%s at %s."):format(row.id,
     stop and stop.data.by and " by " .. stop.data.by or "", clock(row.finished or row.created))
 end
 
@@ -158,7 +159,7 @@ function M.run(arguments, context)
     native.store.shown(row.id),
     native.store.instances { run = row.id, alive = true })
   if arguments.json then
-    context.json { id = row.id, state = row.state, why = native.json.array(sentences),
+    context.json { id = row.id, state = rows_of.state(row), why = native.json.array(sentences),
       history = native.json.array(history) }
     return 0
   end

@@ -83,7 +83,7 @@ M.list = {
       { name = "region", type = "strings", help = "only in these regions",
         example = '"eu-central"' },
       { name = "keep", type = "boolean", default = false,
-        help = "leave it running when the run ends; `choline gc` ends it", example = "true" },
+        help = "leave it running when the run ends; `choline gc --kept` ends it", example = "true" },
     },
     example = 'local gpu = instance "gpu" { gpu = "RTX 4090", disk = "80 GB", max_price = "$0.60/h" }' },
 
@@ -160,7 +160,8 @@ M.list = {
       { name = "grace", type = "duration", default = "30s",
         help = "how long it may take to end after the signal", example = '"2m"' },
       { name = "finally", type = "string", default = "destroy", choices = { "destroy", "keep" },
-        help = "what becomes of the instance when no other task needs it", example = '"destroy"' },
+        help = "what becomes of the instance when no other task needs it; `choline gc --kept` ends "
+          .. "what is kept", example = '"destroy"' },
     },
     example = 'task "train" { on = gpu, run = "python train.py --epochs {epochs}", timeout = "36h" }' },
 

@@ -11,7 +11,7 @@ local values <const> = require "flow.values"
 
 local M = {}
 
-M.grace = 10 -- seconds between the stop signal and KILL, unless the task says
+M.grace = 30 -- seconds between the stop signal and KILL, unless the task says
 
 local function code_text(result)
   if result.signal and result.signal ~= 0 then return ("signal %d"):format(result.signal) end
@@ -78,10 +78,11 @@ local function choose_command(self)
   return fields.resume.run or fields.run
 end
 
-local function stop_command(self, key)
+--- Lets the command write a checkpoint and end; `name` tells apart the waits of one attempt.
+local function stop_command(self, key, name)
   local fields <const> = self.declaration.fields
   native.instance.signal(self.live.tag, key, fields.stop_signal or "TERM")
-  local ended <const> = task.within("grace", fields.grace or M.grace, function()
+  local ended <const> = task.within(name, fields.grace or M.grace, function()
     return native.instance.wait(self.live.tag, key)
   end)
   if not ended then
@@ -97,7 +98,7 @@ local function wait_command(self, key)
   end)
   self.waiting = nil
   if ended then return result end
-  stop_command(self, key)
+  stop_command(self, key, "grace")
   failure.raise("timeout", "task \"%s\" took longer than %s", self.declaration.name,
     duration.short(fields.timeout))
 end
@@ -136,6 +137,15 @@ function M.patterns(metrics)
   return out
 end
 
+--- After a cancellation: what the command can still save comes here, unless there is no time.
+local function bring_back(self, key)
+  if self.live.gone or self.ctx.hurry then return end
+  native.task.shield((self.declaration.fields.grace or M.grace) + 60, function()
+    if key then stop_command(self, key, "stop-grace") end
+    sync.pull_all(self.ctx, self.live)
+  end)
+end
+
 --- The work itself, with its syncs going on beside it. Gives the end of a command, or what a
 --- function gave.
 local function run_work(self)
@@ -143,13 +153,12 @@ local function run_work(self)
   local is_function <const> = type(fields.run) == "function"
   local command <const> = choose_command(self)
   local syncers <const> = {}
+  local key
   local guard <close> = task.on_exit(function(raised)
     task.end_all(syncers, "the command ended", 60)
-    if raised and not self.live.gone and failure.from(raised).kind == "cancelled" then
-      native.task.shield(60, function() sync.pull_all(self.ctx, self.live) end)
-    end
+    if raised and failure.from(raised).kind == "cancelled" then bring_back(self, key) end
   end)
-  local key <const> = not is_function and start_command(self, command)
+  key = not is_function and start_command(self, command)
   for index, each in ipairs(sync.repeated(self.ctx.program, self.live.name)) do
     syncers[index] = native.task.spawn("sync-" .. each.name, function()
       sync.follow(self.ctx, self.live, each)

@@ -15,9 +15,11 @@ local Account <const> = {}
 Account.__index = Account
 
 ---@param limit number|nil   USD
+---@param grace? number       seconds that commands may take to end
 ---@return flow.Account
-function M.new(limit)
-  return setmetatable({ limit = limit, paid = {}, changed = nil, spent = nil }, Account)
+function M.new(limit, grace)
+  local teardown <const> = policy.teardown_seconds + (grace or 0)
+  return setmetatable({ limit = limit, teardown = teardown, paid = {}, changed = nil, spent = nil }, Account)
 end
 
 local function wake(self)
@@ -32,7 +34,8 @@ function Account:cost() return policy.cost(self.paid, native.clock.now()) end
 --- Raises when an instance of `price` cannot be paid for even a moment.
 function Account:check(price)
   if not self.limit then return end
-  local ok <const>, why <const> = policy.may_rent(self.limit, self.paid, native.clock.now(), price)
+  local ok <const>, why <const> = policy.may_rent(self.limit, self.paid, native.clock.now(), price,
+    self.teardown)
   if not ok then failure.raise("budget", "%s", why) end
 end
 
@@ -71,7 +74,7 @@ function Account:guard()
   local count = 0
   while not self.closed do
     local now <const> = native.clock.now()
-    local ends <const> = policy.ends_at(self.limit, self.paid, now)
+    local ends <const> = policy.ends_at(self.limit, self.paid, now, self.teardown)
     if ends and ends <= now then
       return failure.new("budget",
         ("%s of the budget of %s are spent; stopped so that releasing still fits")

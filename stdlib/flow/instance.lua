@@ -35,12 +35,12 @@ Pool.__index = Pool
 ---@param ctx table   see flow/run
 ---@return flow.Pool
 function M.new(ctx)
-  local pool <const> = setmetatable({ ctx = ctx, entries = {}, lives = {}, made = {}, freed = {} },
+  local pool <const> = setmetatable({ ctx = ctx, entries = {}, lives = {}, made = {} },
     Pool)
   for _, declaration in ipairs(ctx.program.instances) do
     pool.entries[declaration.name] = {
       name = declaration.name, fields = declaration.fields, where = declaration.where,
-      users = 0, resting = 0, avoid = {}, renting = {}, keep = declaration.fields.keep == true,
+      users = 0, resting = 0, freed = {}, freed_count = 0, avoid = {}, renting = {}, keep = declaration.fields.keep == true,
     }
   end
   return pool
@@ -141,7 +141,7 @@ function Pool:show(live, state)
   })
 end
 
-local function create(pool, name, fields, offer)
+local function create(pool, name, fields, offer, keep)
   local ctx <const> = pool.ctx
   pool.made[name] = (pool.made[name] or 0) + 1
   local label <const> = ("%s-%d"):format(name, pool.made[name])
@@ -151,6 +151,7 @@ local function create(pool, name, fields, offer)
     return native.instance.create {
       label = label, name = name, provider = offer.provider, offer = offer, image = fields.image,
       disk = fields.disk, spot = fields.spot or offer.spot, settings = offer.settings,
+      keep = keep or nil,
     }
   end)
   local live <const> = {
@@ -163,8 +164,8 @@ local function create(pool, name, fields, offer)
 end
 
 --- Rents by one offer and waits until the agent answers; what fails on the way is released.
-local function rent_by(pool, name, fields, offer)
-  local live <const> = create(pool, name, fields, offer)
+local function rent_by(pool, name, fields, offer, keep)
+  local live <const> = create(pool, name, fields, offer, keep)
   local guard <close> = task.on_exit(function() pool:release(live, "not ready") end)
   pool.ctx.events:emit("instance_rented", {
     instance = name, label = live.label, tag = live.tag, provider = live.provider,
@@ -182,7 +183,7 @@ end
 
 --- Rents an instance for the declaration `name` with `fields`.
 ---@async
----@param how? { choose?: string|function, avoid?: table<string, boolean> }
+---@param how? { choose?: string|function, avoid?: table<string, boolean>, keep?: boolean }
 ---@return flow.Live
 function Pool:rent(name, fields, how)
   how = how or {}
@@ -190,7 +191,7 @@ function Pool:rent(name, fields, how)
   for _, offer in ipairs(M.order(offers, how.choose, how.avoid)) do
     self.ctx.account:check(offer.price)
     -- the next offer may do
-    local ok <const>, live <const> = pcall(rent_by, self, name, fields, offer)
+    local ok <const>, live <const> = pcall(rent_by, self, name, fields, offer, how.keep)
     if ok then return live end
     local refusal <const> = refusal_of(offer.provider, live)
     if refusal.kind == "budget" or refusal.kind == "divergence" then error(live, 0) end
@@ -235,22 +236,36 @@ function Pool:release(live, why)
   for index, other in ipairs(self.lives) do
     if other == live then table.remove(self.lives, index) break end
   end
-  self:tell_freed()
+  self:tell_freed(live.name)
 end
 
---- Wakes those who wait for an instance of this run to end.
-function Pool:tell_freed()
-  local waiting <const> = self.freed
-  self.freed = {}
-  for _, event in ipairs(waiting) do event:set(true) end
+--- Wakes the first of those who wait for an instance of `name`: one place, one try.
+function Pool:tell_freed(name)
+  local entry <const> = self.entries[name]
+  entry.freed_count = entry.freed_count + 1
+  local first <const> = table.remove(entry.freed, 1)
+  if first then first:set(true) end
 end
 
---- Waits until an instance of this run has ended.
+--- How many instances of `name` have ended in this run.
+function Pool:freed_count(name) return self.entries[name].freed_count end
+
+--- Waits until more than `count` instances of `name` have ended. Who waits here and is cancelled
+--- leaves its turn to the next.
 ---@async
-function Pool:wait_freed()
+function Pool:wait_freed(name, count)
+  local entry <const> = self.entries[name]
+  if entry.freed_count > count then return end
   local event <const> = native.task.event()
-  table.insert(self.freed, event)
+  table.insert(entry.freed, event)
+  local guard <close> = task.on_exit(function()
+    for index, other in ipairs(entry.freed) do
+      if other == event then return table.remove(entry.freed, index) end
+    end
+    self:tell_freed(name)
+  end)
   event:wait()
+  guard.fn = nil
 end
 
 --- How many instances of `name` this run has now.
@@ -284,7 +299,8 @@ end
 function Pool:take(name, chooser)
   local entry <const> = self:entry(name)
   local live <const> = task.once(entry.renting, "live", function()
-    return self:rent(name, entry.fields, { choose = chooser, avoid = entry.avoid })
+    return self:rent(name, entry.fields, { choose = chooser, avoid = entry.avoid,
+      keep = entry.keep })
   end)
   live.holders = live.holders + 1
   return live

@@ -237,6 +237,7 @@ function M.acquire(name, overrides)
   local fields <const> = merged(ctx.pool:entry(name).fields, overrides)
   local path <const> = native.task.current()
   while true do
+    local freed <const> = ctx.pool:freed_count(name)
     -- no_capacity may pass
     local ok <const>, live <const> = pcall(ctx.pool.rent, ctx.pool, name, fields)
     if ok then
@@ -244,8 +245,11 @@ function M.acquire(name, overrides)
       return M.box(live)
     end
     local why <const> = failure.from(live)
-    if why.kind ~= "no_capacity" or not may_become_free(ctx, name, path) then error(live, 0) end
-    ctx.pool:wait_freed()
+    if why.kind ~= "no_capacity" or not may_become_free(ctx, name, path) then
+      ctx.pool:tell_freed(name) -- whose turn this was not used
+      error(live, 0)
+    end
+    ctx.pool:wait_freed(name, freed)
   end
 end
 

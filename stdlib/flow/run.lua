@@ -3,6 +3,7 @@
 -- run that this process owns; entered again after a crash it takes the same way through the
 -- journal.
 
+local attempt <const> = require "flow.attempt"
 local budget <const> = require "flow.budget"
 local events <const> = require "flow.events"
 local failure <const> = require "core.failure"
@@ -46,6 +47,14 @@ function Context:show_task(name, row)
   end
 end
 
+local function longest_grace(program)
+  local longest = 0
+  for _, declaration in ipairs(program.tasks) do
+    longest = math.max(longest, declaration.fields.grace or attempt.grace)
+  end
+  return longest
+end
+
 ---@param options { run: string, events?: table[] }
 ---@return flow.Context
 function M.context(program, options)
@@ -53,7 +62,7 @@ function M.context(program, options)
     program = program, run = options.run, params = program.values or {}, attempts = {}, counts = {},
     states = {}, ended = {}, outcomes = {}, made = {}, box = pipeline.box, state = "running",
   }, Context)
-  ctx.account = budget.new(program.budget)
+  ctx.account = budget.new(program.budget, longest_grace(program))
   ctx.events = events.new(program.handlers)
   ctx.pause = pause.new(options.events or {})
   ctx.pool = instance.new(ctx)

@@ -281,7 +281,7 @@ function native.provider.bill(name) end
 native.instance = {}
 --- class adoptable. Rents exactly one instance; see steps.md.
 ---@async
----@param fields { label: string, name: string, provider: string, offer: table, image?: string, disk?: integer, spot?: boolean, settings: table, lifetime?: number }
+---@param fields { label: string, name: string, provider: string, offer: table, image?: string, disk?: integer, spot?: boolean, settings: table, keep?: boolean, lifetime?: number }
 ---@return { tag: string, name: string, provider: string, provider_id: string, price: number, host: string }
 function native.instance.create(fields) end
 --- class idempotent. Linked, agent deployed and answering.
@@ -321,10 +321,10 @@ function native.instance.signal(tag, key, signal) end
 ---@return { tag: string, name: string, gone: boolean, error: string|nil }[]
 function native.instance.release_all(run) end
 --- Compares our rows with the provider's list: ends what is void, gone or owned by a finished run,
---- reports the rest.
+--- reports the rest. What was created with `keep` is ended only when options.kept says so.
 ---@async
----@param options { dry_run?: boolean }
----@return { ended: table[], lost: table[], foreign: table[], incomplete: string[] }
+---@param options { dry_run?: boolean, kept?: boolean }
+---@return { ended: table[], lost: table[], kept: table[], foreign: table[], incomplete: string[] }
 function native.instance.reap(options) end
 
 native.transfer = {}

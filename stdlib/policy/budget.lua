@@ -34,19 +34,20 @@ end
 --- The instant at which releasing must begin, or nil when nothing that lives costs anything.
 ---@param limit number   USD
 ---@param instances policy.Paid[]
+---@param teardown? number   seconds that an end may take
 ---@return number|nil
-function M.ends_at(limit, instances, now)
+function M.ends_at(limit, instances, now, teardown)
   local rate <const> = M.rate(instances)
   if rate <= 0 then return nil end
-  return now + (limit - M.cost(instances, now)) / rate * 3600 - M.teardown_seconds
+  return now + (limit - M.cost(instances, now)) / rate * 3600 - (teardown or M.teardown_seconds)
 end
 
 --- May an instance of `price` be rented now? nil and the reason when its teardown alone would pass
 --- the limit.
 ---@return boolean|nil, string|nil
-function M.may_rent(limit, instances, now, price)
+function M.may_rent(limit, instances, now, price, teardown)
   local spent <const> = M.cost(instances, now)
-  local reserve <const> = (M.rate(instances) + price) * M.teardown_seconds / 3600
+  local reserve <const> = (M.rate(instances) + price) * (teardown or M.teardown_seconds) / 3600
   if spent + reserve < limit then return true end
   return nil,
     ("$%.4f of the budget of $%.2f are spent; renting and releasing an instance of $%.2f/h "

@@ -87,7 +87,7 @@ function say.instance_released(data)
     money.format(data.cost))
 end
 function say.instance_kept(data)
-  return ("%s: left running at %s; choline gc ends it"):format(data.label or data.instance,
+  return ("%s: left running at %s; choline gc --kept ends it"):format(data.label or data.instance,
     price(data))
 end
 function say.release_failed(data)

@@ -139,7 +139,7 @@ end)
     end
     local code <const>, err <const>, world <const> = stopped(false)
     t.equal(code, 130)
-    t.contains(err, "stopping: bringing files back and releasing gpu (local, $0.10/h)")
+    t.contains(err, "stopping: ending commands, bringing files back and releasing gpu (local, $0.10/h)")
     t.equal(world:alive(), 0)
     t.equal(world.runs.run001.state, "stopped")
     t.equal(world.violations, {})
@@ -195,6 +195,7 @@ end)
     t.equal(out, "run001\n")
     t.equal(world.detached[1][2], "resume")
     t.equal(world.detached[1][3], "run001")
+    world.runs.run001.owner = nil -- the other process is killed
     t.equal((choline(world, { "resume", "run001", "--plain" })), 0)
     t.equal(world.runs.run001.state, "done")
   end,

@@ -213,7 +213,7 @@ local function instance_part(boot)
     end
     return done
   end
-  function part.reap() return { ended = {}, lost = {}, foreign = {}, incomplete = {} } end
+  function part.reap() return { ended = {}, lost = {}, kept = {}, foreign = {}, incomplete = {} } end
   return part
 end
 

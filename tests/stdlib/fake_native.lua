@@ -116,7 +116,11 @@ local function sys_over(boot)
     table.insert(world.outside, table.concat(argv, " "))
     return world.sys_run and world.sys_run(argv) or { code = 1, out = "", err = "" }
   end
-  function sys.detach(argv) table.insert(world.detached, argv) return 99 end
+  function sys.detach(argv)
+    table.insert(world.detached, argv)
+    world.runs[argv[3]].owner = { host = "here", pid = 99, since = world.time }
+    return 99
+  end
   function sys.interactive() return 0 end
   function sys.disk_free() return 50 << 30 end
   function sys.next_signal()

@@ -160,18 +160,18 @@ TEST_CASE(
   REQUIRE(std::holds_alternative<Handle>(cloud.launch(launch, process.loop.wall())));
   process.end_run("r1");
 
-  Result<ReapReport> dry = await_rent(process.loop, reap(process.world(), true));
+  Result<ReapReport> dry = await_rent(process.loop, reap(process.world(), {.dry_run = true}));
   REQUIRE(dry.ok());
   CHECK(dry->ended.size() == 2);
   CHECK(process.alive().size() == 4);
 
   process.drill({{"action", "partial_list"}});
-  Result<ReapReport> partial = await_rent(process.loop, reap(process.world(), false));
+  Result<ReapReport> partial = await_rent(process.loop, reap(process.world(), {.dry_run = false}));
   REQUIRE(partial.ok());
   CHECK(partial->incomplete.size() == 1);
   CHECK(process.alive().size() == 4);
 
-  Result<ReapReport> report = await_rent(process.loop, reap(process.world(), false));
+  Result<ReapReport> report = await_rent(process.loop, reap(process.world(), {.dry_run = false}));
   REQUIRE(report.ok());
   CHECK(report->ended.size() == 2);
   CHECK(report->foreign.size() == 1);
@@ -189,7 +189,7 @@ TEST_CASE("an instance that its provider has forgotten is lost after two looks")
   process.drill({{"action", "lose"}});
   for (int i = 0; i < 2; ++i) {
     CHECK(process.count(ResourceState::live) == 1);
-    Result<ReapReport> report = await_rent(process.loop, reap(process.world(), false));
+    Result<ReapReport> report = await_rent(process.loop, reap(process.world(), {.dry_run = false}));
     REQUIRE(report.ok());
     CHECK(report->lost.size() == 1);
   }
