@@ -4,6 +4,7 @@
 
 #include "bench/benches.h"
 #include "bench/measure.h"
+#include "io/http.h"
 #include "loop/await.h"
 #include "loop/epoll_loop.h"
 #include "lua/host.h"
@@ -13,6 +14,8 @@ namespace {
 
 constexpr int kWaits = 200'000;
 constexpr int kTasks = 100'000;
+constexpr int kGetters = 1000;
+constexpr int kGets = 20;
 
 Co<Result<Json>> one_turn(Loop& loop) {
   co_await Sleep(loop, 0);
@@ -22,6 +25,15 @@ Co<Result<Json>> one_turn(Loop& loop) {
 Co<Result<Json>> for_ever(Loop& loop) {
   co_await Sleep(loop, 1e6);
   co_return Json(nullptr);
+}
+
+Co<Result<Json>> get(Http& http, std::string url, int* answered) {
+  HttpRequest request;
+  request.url = std::move(url);
+  Result<HttpResponse> response = co_await http.fetch(std::move(request));
+  if (!response) co_return response.error();
+  if (response->status == 200) ++*answered;
+  co_return Json(response->status);
 }
 
 struct Bench {
@@ -70,6 +82,24 @@ bool bench_wait() {
   if (!bench.run(text)) return false;
   report("wait.wall", (wall_seconds() - bench.seconds) / kWaits * 1e6, "us");
   report("wait.processor", (processor_seconds() - bench.processor) / kWaits * 1e6, "us");
+  return true;
+}
+
+bool bench_lua_http(const std::string& url) {
+  Bench bench;
+  Http http(bench.loop);
+  int answered = 0;
+  bench.host.add("bench", {"get", nullptr, [&](Json) { return get(http, url, &answered); }});
+  const std::string text =
+      "local native = ...\nlocal get, tasks = native.bench.get, {}\nnative.bench.mark()\n"
+      "for index = 1, " +
+      std::to_string(kGetters) +
+      " do\n  tasks[index] = native.task.spawn('t' .. index, function()\n    for _ = 1, " +
+      std::to_string(kGets) +
+      " do get() end\n  end)\nend\nfor _, task in ipairs(tasks) do native.task.join(task) end\n";
+  if (!bench.run(text) || answered != kGetters * kGets) return false;
+  report("http.lua", answered / (wall_seconds() - bench.seconds), "1/s");
+  report("http.lua.processor", (processor_seconds() - bench.processor) / answered * 1e6, "us");
   return true;
 }
 

@@ -11,5 +11,6 @@ bool bench_commits();
 bool bench_replay();
 bool bench_fill(const std::string& folder);
 bool bench_http(const std::string& url);
+bool bench_lua_http(const std::string& url);
 
 }  // namespace choline

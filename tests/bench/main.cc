@@ -12,7 +12,9 @@ int main(int count, char** words) {
   if (name == "commits") return choline::bench_commits() ? 0 : 1;
   if (name == "replay") return choline::bench_replay() ? 0 : 1;
   if (name == "fill" && !argument.empty()) return choline::bench_fill(argument) ? 0 : 1;
-  if (name == "http" && !argument.empty()) return choline::bench_http(argument) ? 0 : 1;
+  if (name == "http" && !argument.empty()) {
+    return choline::bench_lua_http(argument) && choline::bench_http(argument) ? 0 : 1;
+  }
   std::fprintf(stderr, "usage: choline_bench wait|tasks|commits|replay|fill FOLDER|http URL\n");
   return 2;
 }

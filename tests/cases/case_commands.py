@@ -2,7 +2,7 @@
 
 import json
 
-from harness import Case
+from harness import CHOLINE, Case
 
 HELLO = """
 local box = instance "box" { from = { here { price = "$0.50/h" } } }
@@ -196,3 +196,31 @@ class During(Case):
         self.wait_until(lambda: self.choline("logs", run).out.count("begun") == 2, "it to begin")
         self.choline("stop", run)
         self.assert_nothing_lives()
+
+
+class Completion(Case):
+    """What a shell offers, asked of the shell itself."""
+
+    def complete(self, line):
+        script = (f'source <({CHOLINE} completion bash); read -ra COMP_WORDS <<< "{line}"; '
+                  f'[[ "{line}" == *" " ]] && COMP_WORDS+=(""); '
+                  'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _choline; echo "${COMPREPLY[*]}"')
+        tools = self.sandbox / "bin"
+        tools.mkdir()
+        (tools / "choline").symlink_to(CHOLINE)
+        path = f"{tools}:{self.environment()['PATH']}"
+        return self.choline("-c", script, program="/bin/bash", env={"PATH": path}).out.split()
+
+    def test_a_command_is_completed(self):
+        self.assertEqual(self.complete("choline chec"), ["check"])
+
+    def test_an_option_is_completed(self):
+        self.assertIn("--detach", self.complete("choline run --"))
+
+    def test_a_run_is_completed(self):
+        self.cholfile(HELLO)
+        self.choline("run")
+        self.assertEqual(self.complete("choline status "), [self.runs()[0]["id"]])
+
+    def test_a_word_of_the_language_is_completed(self):
+        self.assertEqual(self.complete("choline explain pipe"), ["pipeline"])
