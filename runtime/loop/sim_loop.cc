@@ -7,6 +7,7 @@
 
 #include <cassert>
 #include <cerrno>
+#include <cmath>
 #include <limits>
 #include <system_error>
 #include <utility>
@@ -154,7 +155,9 @@ bool SimLoop::run_turn(double until) {
     }
     return true;
   }
-  if (earliest || watches_.empty()) return false;
+  // With nothing but descriptors left, waiting for them takes no virtual time: only a run without
+  // an end may block on them.
+  if (earliest || watches_.empty() || std::isfinite(until)) return false;
   poll_watches(true);
   return true;
 }
@@ -169,14 +172,7 @@ void SimLoop::run_for(double seconds) {
   stopped_ = false;
   double until = now_ + seconds;
   bool more = true;
-  while (!stopped_ && more) {
-    // With nothing but descriptors left, waiting for them would take no virtual time.
-    if (timers_.empty() && posts_.empty()) {
-      more = poll_watches(false);
-    } else {
-      more = run_turn(until);
-    }
-  }
+  while (!stopped_ && more) more = run_turn(until);
   if (!stopped_ && now_ < until) now_ = until;
 }
 

@@ -366,3 +366,16 @@ TEST_CASE("a simulated suspend makes timers due late, and run_for stops in time"
   loop.run();
   CHECK(order == "jabs");
 }
+
+TEST_CASE("run_for does not wait for a silent descriptor when only posts are left") {
+  SimLoop loop;
+  Pipe silent;
+  WatchId watch = loop.watch(silent.out.get(), kReadable, [](unsigned) {});
+  bool posted = false;
+  loop.post([&] { posted = true; });
+  double start = loop.ticks();
+  loop.run_for(2);
+  CHECK(posted);
+  CHECK(loop.ticks() - start == doctest::Approx(2));
+  loop.unwatch(watch);
+}
