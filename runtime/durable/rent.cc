@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "durable/gather.h"
@@ -61,13 +62,15 @@ Co<void> end_surplus(RentWorld world, Provider& provider, Handle handle) {
 // it. Counted from this call: the request may have left just before the doubt arose. A list that
 // fails or is partial proves nothing and is asked for again.
 Co<std::vector<Instance>> resolve(RentWorld world, Provider& provider, std::string tag) {
-  double until = world.loop.ticks() + provider.caps().settle;
+  double settle = mutant("short-settle") ? provider.caps().settle * 0.3 : provider.caps().settle;
+  double until = world.loop.ticks() + (mutant("list-once") ? 0 : settle);
   Backoff wait(0.25, 5);
   for (;;) {
     double asked = world.loop.ticks();
     Result<Found> found = co_await provider.find(tag);
     if (found && !found->instances.empty()) co_return std::move(found->instances);
-    if (found && found->complete && asked >= until) co_return std::vector<Instance>();
+    bool sure = found && (found->complete || mutant("partial-list"));
+    if (sure && asked >= until) co_return std::vector<Instance>();
     if (!found) log_warning("looking for " + tag + ": " + found.error().message);
     double pause = wait.next();
     if (asked < until) pause = std::min(pause, until - asked + 0.01);
@@ -89,7 +92,8 @@ class Renting {
   Co<Result<ResourceRow>> go() {
     Status begun = find_intended();
     if (!begun) co_return begun.error();
-    bool doubt = !tag_.empty();  // an earlier process intended it: look before doing it again
+    // An earlier process intended it: look before doing it again.
+    bool doubt = !tag_.empty() && !mutant("blind-resume");
     if (!doubt) {
       begun = co_await intend(next_tag());
       if (!begun) co_return begun.error();
@@ -106,9 +110,15 @@ class Renting {
         if (error.created_id) co_await end_created(*error.created_id);
         if (error.sent != Sent::unknown) co_return refused(to_error(error));
         log_warning("launch of " + tag_ + " is in doubt: " + error.message);
+        if (mutant("retry-doubt")) {
+          Status again = co_await intend(next_tag());
+          if (!again) co_return again.error();
+          continue;
+        }
       }
       std::vector<Instance> found = co_await resolve(world_, provider_, tag_);
-      for (size_t i = 1; i < found.size(); ++i) {
+      if (mutant("no-adoption")) found.clear();
+      for (size_t i = 1; i < found.size() && !mutant("keep-surplus"); ++i) {
         co_await end_surplus(world_, provider_, found[i].handle);
       }
       if (!found.empty()) {
@@ -202,8 +212,14 @@ class Renting {
   }
 
   Error refused(Error error) {
-    context_.with_result(
-        [tag = tag_, at = world_.loop.wall()](Txn& txn) { return set_void(txn, tag, at); });
+    Change change = [tag = tag_, at = world_.loop.wall()](Txn& txn) {
+      return set_void(txn, tag, at);
+    };
+    if (mutant("void-apart")) {
+      world_.loop.timer(0.5, [store = &world_.store, change] { store->enqueue(change); });
+    } else {
+      context_.with_result(std::move(change));
+    }
     return error;
   }
 
@@ -224,6 +240,7 @@ Co<Status> terminate(RentWorld world, Provider& provider, Handle handle) {
     Result<Terminated> ended = co_await provider.terminate(handle);
     crash_point("provider.terminate");
     if (ended && *ended == Terminated::gone) co_return done();
+    if (mutant("unproved-end")) co_return done();
     if (!ended && ended.error().kind == ErrorKind::auth) co_return ended.error();
     Result<std::optional<Instance>> seen = co_await provider.get(handle);
     if (seen && !*seen) co_return done();
@@ -263,7 +280,7 @@ Co<ReleaseOutcome> release_one(RentWorld world, ResourceRow row) {
 }  // namespace
 
 Change fenced(const StepContext& context, Change change) {
-  if (context.run.empty()) return change;
+  if (context.run.empty() || mutant("no-fence")) return change;
   return [run = context.run, epoch = context.epoch, change = std::move(change)](Txn& txn) {
     Status held = txn.fence(run, epoch);
     if (!held) return held;

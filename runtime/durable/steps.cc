@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/digest.h"
+#include "base/mutant.h"
 #include "durable/journal.h"
 #include "loop/loop.h"
 #include "store/crash.h"
@@ -200,6 +201,14 @@ Co<Result<Json>> Steps::run(StepCall call, Live live) {
     co_return same.error();
   }
   Registered registered(self, ask);
+  auto known = rows_.find(ask->key);
+  bool has_result = known != rows_.end() && known->second.seq.has_value();
+  if (mutant("unordered-replay") && replaying_ && has_result) {
+    cancelled_.insert(ask->key);  // the record passes over it
+    ask->answer.emplace(journal_->get_result(known->second));
+    schedule();
+    co_return *ask->answer;
+  }
   if (replaying_) {
     schedule();
     Turn turn(ask);

@@ -1,0 +1,37 @@
+#include "sim/mutants.h"
+
+#include "base/mutant.h"
+
+namespace choline {
+
+namespace {
+std::string chosen;
+}  // namespace
+
+bool mutant(const char* name) { return !chosen.empty() && chosen == name; }
+
+namespace sim {
+
+const std::vector<Mutant>& all_mutants() {
+  static const std::vector<Mutant> mutants = {
+      {"blind-resume", "looking for what an earlier process may have made"},
+      {"list-once", "waiting for the list to settle before a tag is given up"},
+      {"short-settle", "a settle time longer than flight and lag together"},
+      {"no-adoption", "taking over what is found under the tag"},
+      {"keep-surplus", "ending all but the first of what is found"},
+      {"partial-list", "distrust of a list that is incomplete"},
+      {"void-apart", "one transaction for the refusal and the row"},
+      {"unproved-end", "looking whether a terminated instance has gone"},
+      {"unordered-replay", "the order in which results are delivered again"},
+      {"no-fence", "the fence of the epoch"},
+      {"no-keyed-start", "the same key for a start that is done again"},
+      {"retry-doubt", "resolving a doubt before asking again"},
+  };
+  return mutants;
+}
+
+void choose_mutant(const std::string& name) { chosen = name; }
+
+}  // namespace sim
+
+}  // namespace choline

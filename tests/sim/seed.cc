@@ -1,0 +1,254 @@
+#include "sim/seed.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "base/json.h"
+#include "sim/ledger.h"
+#include "sim/process.h"
+
+namespace choline::sim {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kDay = 86400;
+constexpr int kWholeEvery = 10;  // every so many seeds run with the whole stdlib
+
+class Story {
+ public:
+  Story(uint64_t seed, std::string folder, bool tell)
+      : seed_(seed),
+        folder_(std::move(folder)),
+        tell_(tell),
+        world_(seed),
+        dice_(derived(seed, "story")) {
+    result_.whole = seed % kWholeEvery == 0;
+    crashes_ = dice_.chance(0.1) ? 0 : dice_.integer(1, 6);
+    clocks_ = dice_.chance(0.2);
+    zombie_ = dice_.chance(0.1);
+    shape_ = {{"seed", static_cast<int64_t>(seed % 1000000 + 1)},
+              {"workers", dice_.integer(1, 3)},
+              {"attempts", dice_.integer(1, 4)},
+              {"seconds", dice_.integer(1, 100)},
+              {"pause", dice_.integer(0, 600)},
+              {"limit", dice_.integer(1, 200)},
+              {"race", dice_.chance(0.5)}};
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+    fs::create_directories(folder_ + "/state");
+    if (!result_.whole) return;
+    const char* program = dice_.chance(0.5) ? "tests/sim/programs/tasks.lua"
+                                            : "tests/sim/programs/pipeline.lua";
+    fs::create_directories(folder_ + "/work");
+    std::ofstream(folder_ + "/work/Cholfile.lua") << project_file(program);
+  }
+
+  SeedResult go() {
+    for (int left = crashes_; left > 0 && !ended_; --left) live_and_die();
+    if (!ended_ && zombie_) live_beside_a_zombie();
+    if (!ended_) live_to_the_end();
+    if (ended_) check_end();
+    if (ended_ && world_.violations().empty() && dice_.chance(0.3)) replay();
+    result_.violations = world_.violations();
+    result_.seconds = world_.now();
+    result_.instances = static_cast<int>(world_.launches());
+    return std::move(result_);
+  }
+
+ private:
+  ProcessOptions options() {
+    ProcessOptions options;
+    options.state = folder_ + "/state";
+    std::string run = run_id();
+    if (result_.whole) {
+      options.argv = run.empty() ? std::vector<std::string>{"run", folder_ + "/work/Cholfile.lua"}
+                                 : std::vector<std::string>{"resume", run};
+      options.argv.push_back("--plain");
+    } else {
+      options.program = project_file("tests/sim/small.lua");
+      options.argv = {to_text(shape_)};
+      if (!run.empty()) options.argv.push_back(run);
+    }
+    if (clocks_ && dice_.chance(0.5)) {
+      options.suspended_at = dice_.between(1, 100);
+      options.suspended = dice_.between(1, 7200);
+    }
+    if (clocks_ && dice_.chance(0.5)) {
+      options.jump_at = dice_.between(1, 100);
+      options.jump = dice_.between(-3600, 3600);
+    }
+    return options;
+  }
+
+  std::string run_id() {
+    if (!fs::exists(folder_ + "/state/store.db")) return {};
+    return Ledger(folder_ + "/state").one("SELECT id FROM run ORDER BY created LIMIT 1");
+  }
+
+  std::unique_ptr<Process> begin(ProcessOptions options) {
+    std::unique_ptr<Process> process = std::make_unique<Process>(world_, std::move(options));
+    if (result_.processes++ == 0) Ledger(folder_ + "/state").guard();
+    return process;
+  }
+
+  void note(const std::string& what, const Process& process) {
+    if (!tell_) return;
+    result_.story += "-- " + what + " at " + std::to_string(world_.now()) + " after " +
+                     std::to_string(process.points_passed()) + " points\n" + process.output() + "\n";
+  }
+
+  void live_and_die() {
+    ProcessOptions wanted = options();
+    if (dice_.chance(0.7)) {
+      wanted.crash_at_point = dice_.integer(1, dice_.chance(0.3) ? 12 : 80);
+    } else {
+      wanted.crash_after = dice_.between(0.01, 300);
+    }
+    std::unique_ptr<Process> process = begin(wanted);
+    watch(*process, 3 * kDay);
+    after(*process, "crashed");
+    world_.advance(world_.now() + (dice_.chance(0.8) ? dice_.between(0, 20)
+                                                     : dice_.between(20, 4000)));
+  }
+
+  // A process that sleeps so long that another takes its run, and then wakes.
+  void live_beside_a_zombie() {
+    std::unique_ptr<Process> zombie = begin(options());
+    zombie->run_for(dice_.between(0.1, 120));
+    std::string run = run_id();
+    if (zombie->over() || run.empty()) return after(*zombie, "ended before it was a zombie");
+    std::error_code ignored;
+    fs::remove(folder_ + "/state/runs/" + run + "/lock", ignored);  // as a server of locks that restarts
+    std::unique_ptr<Process> heir = begin(options());
+    heir->run_for(dice_.between(0.1, 60));
+    zombie->wake();
+    for (int slices = 0; slices < 4000 && !zombie->over(); ++slices) {
+      zombie->run_for(0.5);
+      if (!heir->over()) heir->run_for(0.5);
+    }
+    ++result_.zombies;
+    if (!zombie->over()) world_.violate("a process that lost its run goes on");
+    if (zombie->over() && !zombie->lost_its_run() && zombie->exit_code() != 1) {
+      world_.violate("a process that lost its run ended with " +
+                     std::to_string(zombie->exit_code().value_or(-1)) + ": " + zombie->output());
+    }
+    note("zombie", *zombie);
+    zombie.reset();
+    watch(*heir, 3 * kDay);
+    after(*heir, "heir");
+  }
+
+  void live_to_the_end() {
+    std::unique_ptr<Process> process = begin(options());
+    watch(*process, 3 * kDay);
+    after(*process, "last");
+    if (!ended_) world_.violate("stuck: the run does not end\n" + process->output());
+  }
+
+  void watch(Process& process, double seconds) {
+    double until = world_.now() + seconds;
+    while (!process.over() && process.now() < until) process.run_for(600);
+  }
+
+  void after(Process& process, const std::string& what) {
+    note(what, process);
+    if (process.died()) ++result_.crashes;
+    if (!process.exit_code()) return;
+    code_ = *process.exit_code();
+    ended_ = true;
+    last_words_ = process.output();
+  }
+
+  void check_end() {
+    Ledger ledger(folder_ + "/state");
+    std::string state = ledger.one("SELECT state FROM run");
+    if (code_ == 70) world_.violate("a fault of choline: " + last_words_);
+    if (state != "done" && state != "failed") {
+      world_.violate("the run ended as '" + state + "' with exit " + std::to_string(code_) + ": " +
+                     last_words_);
+    }
+    for (const auto& row : ledger.ask("SELECT tag, state FROM res WHERE state NOT IN "
+                                      "('gone','void')")) {
+      world_.violate("open in the ledger: " + row[0] + " is " + (row.size() > 1 ? row[1] : ""));
+    }
+    for (const auto& row : ledger.ask("SELECT DISTINCT what FROM sim_violation")) {
+      world_.violate(row[0]);
+    }
+    world_.advance(world_.now() + world_.weather().flight + world_.weather().lag);
+    for (const std::string& left : world_.alive()) {
+      world_.violate("alive after the end: " + left);
+    }
+    check_account(ledger);
+  }
+
+  // The ledger closes when an end is proved, so it says more than the bill, never less.
+  void check_account(Ledger& ledger) {
+    if (clocks_ || world_.weather().doubled > 0) return;
+    std::string spent = ledger.one(
+        "SELECT coalesce(sum((gone_at - live_at) * usd_h / 3600), 0) FROM res WHERE live_at > 0");
+    double ledger_usd = std::stod(spent);
+    if (ledger_usd < world_.bill() - 1e-6 && !lost_unseen(ledger)) {
+      world_.violate("the bill is " + std::to_string(world_.bill()) + ", the ledger has " + spent);
+    }
+  }
+
+  // Instances that were ended without ever being adopted have no time of their own in the ledger.
+  static bool lost_unseen(Ledger& ledger) {
+    return ledger.one("SELECT count(*) FROM res WHERE live_at IS NULL AND gone_at IS NOT NULL "
+                      "AND state = 'gone'") != "0";
+  }
+
+  // The finished run once more in a fresh process: the same steps, and nothing is done.
+  void replay() {
+    const std::string dump =
+        "SELECT group_concat(key || state || coalesce(seq, '') || coalesce(result, '') || attempt) "
+        "FROM (SELECT * FROM step ORDER BY key)";
+    std::string before;
+    {
+      Ledger ledger(folder_ + "/state");
+      before = ledger.one(dump);
+      ledger.ask("UPDATE run SET state = 'running', finished = NULL, failure = NULL");
+    }
+    ProcessOptions wanted = options();
+    wanted.suspended_at = wanted.jump_at = 0;
+    world_.sealed = true;
+    std::unique_ptr<Process> process = begin(wanted);
+    watch(*process, kDay);
+    note("replay", *process);
+    ++result_.replays;
+    if (process->exit_code() != code_) {
+      world_.violate("a replay ended with " + std::to_string(process->exit_code().value_or(-1)) +
+                     " instead of " + std::to_string(code_) + ": " + process->output());
+    }
+    process.reset();
+    if (Ledger(folder_ + "/state").one(dump) != before) {
+      world_.violate("a replay of the finished run changed its journal");
+    }
+  }
+
+  uint64_t seed_;
+  std::string folder_;
+  bool tell_;
+  World world_;
+  Dice dice_;
+  SeedResult result_;
+  int crashes_ = 0;
+  bool clocks_ = false, zombie_ = false;
+  Json shape_;
+  bool ended_ = false;
+  int code_ = 0;
+  std::string last_words_;
+};
+
+}  // namespace
+
+SeedResult run_seed(uint64_t seed, const std::string& folder, bool tell) {
+  Story story(seed, folder, tell);
+  return story.go();
+}
+
+}  // namespace choline::sim
