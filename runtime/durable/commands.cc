@@ -9,6 +9,7 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/text.h"
 #include "durable/commands_log.h"
 #include "loop/await.h"
@@ -231,6 +232,7 @@ Co<Result<Json>> start_command(Instances& instances, std::string tag, Json field
   ProcRow row = std::move(*begun);
   StartRequest request;
   request.key = agent_key(row.run, key);
+  if (mutant("no-keyed-start") && context.resumed) request.key += "-again";
   request.command = std::move(*command);
   request.dir = text_of(fields, "dir");
   request.env = std::move(env->values);
