@@ -150,15 +150,17 @@ void CommandLog::flush() {
   safe->points = std::exchange(points_, {});
   auto code = std::make_shared<int>(0);
   loop_.work([file = file_, code] { *code = sync_file(file); },
-             [store = &store_, context = context_, safe, code] {
+             [store = &store_, context = context_, safe, code, warned = warned_] {
                Change change = [safe, synced = *code == 0](Txn& txn) {
                  Status put = put_metrics(txn, safe->points);
                  if (!put || !synced) return put;
                  return set_log_offset(txn, safe->run, safe->key,
                                        static_cast<int64_t>(safe->offset));
                };
-               store->enqueue(fenced(context, std::move(change)), [](Status written) {
-                 if (!written) log_warning("log offset: " + written.error().message);
+               store->enqueue(fenced(context, std::move(change)), [warned](Status written) {
+                 if (!written && !std::exchange(*warned, true)) {
+                   log_warning("progress of a log is not recorded: " + written.error().message);
+                 }
                });
              });
 }

@@ -69,6 +69,8 @@ class CommandLog {
   bool replaying_ = false;
   TimerId timer_ = 0;
   std::optional<Error> fault_;
+  // Shared with writes that end later.
+  std::shared_ptr<bool> warned_ = std::make_shared<bool>(false);
 };
 
 }  // namespace choline

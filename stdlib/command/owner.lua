@@ -52,6 +52,15 @@ function Owner:leave_now(code)
   native.sys.exit(code)
 end
 
+--- After a failure in which the run could not be ended: what still costs money, and what to do.
+function Owner:say_left()
+  local read <const>, left <const> = pcall(alive, self.id) -- the store may not answer either
+  if not read or #left == 0 then return end
+  self:finish_view()
+  native.sys.write(2, ("left running: %s; `choline resume %s` goes on, `choline stop %s` ends it\n")
+    :format(instance_words(left), self.id, self.id))
+end
+
 local codes <const> = { INT = 130, TERM = 143 }
 
 function Owner:watch_signals()
@@ -268,7 +277,12 @@ function M.execute(id, program, options)
     native.task.spawn("requests", function() self:serve_requests() end, { outside = true }),
   }
   local ok <const>, why <const> = native.task.try(self.main)
-  local code <const> = conclude(self, ok, why)
+  -- Expects a store that takes no more writes: what lives then cannot be ended on the record.
+  local told <const>, code <const> = pcall(conclude, self, ok, why)
+  if not told then
+    self:say_left()
+    error(code, 0)
+  end
   self:finish_view()
   for _, helper in ipairs(helpers) do native.task.cancel(helper, "the run is over") end
   native.run.disown()

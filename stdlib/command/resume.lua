@@ -26,6 +26,7 @@ return function(arguments, context)
   local program <const> = source.stored(row, context)
   if not program then return 2 end
   source.check_secrets(program)
+  source.check_agent()
   local fresh <const> = #native.store.events(row.id, 0, 1) == 0
   if not fresh then context.out(row.id) end
   return owner.execute(row.id, program, { plain = arguments.plain, json = arguments.json,

@@ -87,6 +87,7 @@ local function run(arguments, context)
   local program <const> = source.read(arguments, context)
   if not program then return 2 end
   source.check_secrets(program)
+  source.check_agent()
   tighter(program, arguments.budget)
   local row <const> = resumable(program, arguments)
   local id <const> = row and row.id or create(program, arguments)

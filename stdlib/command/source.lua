@@ -72,6 +72,14 @@ function M.check_secrets(program)
   end
 end
 
+--- Raises when the program that goes to instances is not there: renting without it only costs.
+function M.check_agent()
+  local file <const> = native.sys.folders().agent
+  if file and native.fs.stat(file) then return end
+  failure.raise("not_found", "the agent, which choline sends to instances, is missing%s; "
+    .. "install choline again, or build the target choline-agent", file and " at " .. file or "")
+end
+
 --- What is recorded of where a run was started.
 ---@async
 function M.environment(program)

@@ -108,7 +108,8 @@ function LiveInstance:destroy() end
 ---@field max_price? string  the most that is paid.
 ---@field from? Provider|Provider[]  who may rent it; this computer when it is not said.
 ---@field region? string|string[]  only in these regions.
----@field keep? boolean  leave it running when the run ends; `choline gc` ends it. Default: false.
+--- leave it running when the run ends; `choline gc --kept` ends it. Default: false.
+---@field keep? boolean
 
 ---@class (exact) SyncFields
 ---@field from string  where the files are.
@@ -142,7 +143,8 @@ function LiveInstance:destroy() end
 --- what tells the command to write a checkpoint and end. Default: TERM.
 ---@field stop_signal? "TERM"|"INT"|"HUP"|"USR1"|"USR2"
 ---@field grace? string  how long it may take to end after the signal. Default: 30s.
---- what becomes of the instance when no other task needs it. Default: destroy.
+--- what becomes of the instance when no other task needs it; `choline gc --kept` ends what is
+--- kept. Default: destroy.
 ---@field finally? "destroy"|"keep"
 
 ---@class (exact) HereFields

@@ -1,6 +1,8 @@
 -- What a run costs and when its budget ends. The end is set so early that releasing what lives
 -- still fits: a budget is the most that may be spent, teardown included.
 
+local money <const> = require "core.money"
+
 local M = {}
 
 --- Time that a release may take, counted for each instance that lives.
@@ -50,8 +52,8 @@ function M.may_rent(limit, instances, now, price, teardown)
   local reserve <const> = (M.rate(instances) + price) * (teardown or M.teardown_seconds) / 3600
   if spent + reserve < limit then return true end
   return nil,
-    ("$%.4f of the budget of $%.2f are spent; renting and releasing an instance of $%.2f/h "
-    .. "would pass it"):format(spent, limit, price)
+    ("%s of the budget of %s are spent; renting and releasing an instance of %s would pass it")
+    :format(money.format(spent), money.format(limit), money.format_price(price))
 end
 
 return M

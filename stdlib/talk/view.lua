@@ -2,6 +2,7 @@
 -- second. `render` is pure; `live` draws until the run is over.
 
 local duration <const> = require "core.duration"
+local fit <const> = require "talk.fit"
 local list <const> = require "core.list"
 local money <const> = require "core.money"
 local native <const> = require "native"
@@ -44,15 +45,12 @@ local function shown(scene, prefix)
   return rows
 end
 
-local function title(out, style, text)
-  if #out > 0 then out[#out + 1] = "" end
-  out[#out + 1] = style.bold(text)
-end
-
-local function add_table(out, layout, rows, wide)
+local function table_lines(layout, rows, wide)
+  local out <const> = {}
   for index, line in ipairs(columns.lines(layout, rows, { columns = wide - 2 })) do
     if index > 1 then out[#out + 1] = "  " .. line end
   end
+  return out
 end
 
 local function head(scene, style, wide)
@@ -83,22 +81,21 @@ end
 
 local ended <const> = { done = true, failed = true, skipped = true, paused = true, stopped = true }
 
-local function tasks(out, scene, style, wide)
-  local rows <const> = {}
+local function tasks(scene, style, wide)
+  local rows <const>, states <const> = {}, {}
   for _, each in ipairs(shown(scene, "task/")) do
     local task <const> = each.value
     local attempt <const> = (task.attempt or 1) > 1 and ("try %d"):format(task.attempt) or ""
     local since <const> = task.since and not task.next_at and not ended[task.state]
       and duration.short(scene.now - task.since) or ""
     rows[#rows + 1] = { each.name, task.state, attempt, since, task_words(scene, task) }
+    states[#rows] = task.state
   end
-  if #rows == 0 then return end
-  title(out, style, "tasks")
-  add_table(out, { { title = "" }, { title = "", paint = paint_state(style) }, { title = "" },
-    { title = "", right = true }, { title = "" } }, rows, wide)
+  return { title = "tasks", states = states, lines = table_lines({ { title = "" }, { title = "", paint = paint_state(style) }, { title = "" },
+    { title = "", right = true }, { title = "" } }, rows, wide) }
 end
 
-local function instances(out, scene, style, wide)
+local function instances(scene, style, wide)
   local rows <const> = {}
   local states <const> = {}
   for _, each in ipairs(shown(scene, "instance/")) do
@@ -111,11 +108,9 @@ local function instances(out, scene, style, wide)
         duration.short(scene.now - instance.created), money.format(instance.cost) }
     end
   end
-  if #rows == 0 then return end
-  title(out, style, "instances")
-  add_table(out, { { title = "" }, { title = "", paint = paint_state(style) }, { title = "" },
+  return { title = "instances", lines = table_lines({ { title = "" }, { title = "", paint = paint_state(style) }, { title = "" },
     { title = "", right = true }, { title = "", right = true }, { title = "", right = true } },
-      rows, wide)
+    rows, wide) }
 end
 
 local function part_of(transfer)
@@ -128,7 +123,7 @@ local function part_of(transfer)
   return nil
 end
 
-local function syncs(out, scene, style, wide)
+local function syncs(scene, style, wide)
   local rows <const> = {}
   for _, each in ipairs(shown(scene, "sync/")) do
     local part <const> = part_of(each.value)
@@ -137,14 +132,12 @@ local function syncs(out, scene, style, wide)
       or each.value.state or "",
       progress.words(each.value) }
   end
-  if #rows == 0 then return end
-  title(out, style, "syncs")
-  add_table(out, { { title = "" }, { title = "", paint = function(text)
+  return { title = "syncs", lines = table_lines({ { title = "" }, { title = "", paint = function(text)
     return text:find("█") and style.cyan(text) or paint_state(style)(text)
-  end }, { title = "" } }, rows, wide)
+  end }, { title = "" } }, rows, wide) }
 end
 
-local function metrics(out, scene, style, wide)
+local function metrics(scene, style, wide)
   local rows <const> = {}
   local room <const> = math.max(8, math.min(40, wide - 44))
   for _, metric in ipairs(scene.metrics) do
@@ -156,46 +149,55 @@ local function metrics(out, scene, style, wide)
         plot.sparkline(values, room), ("%s … %s"):format(plot.number(low), plot.number(high)) }
     end
   end
-  if #rows == 0 then return end
-  title(out, style, "metrics")
-  add_table(out, { { title = "" }, { title = "", right = true }, { title = "", paint = style.cyan },
-    { title = "" } },
-    rows, wide)
+  return { title = "metrics", lines = table_lines({ { title = "" }, { title = "", right = true }, { title = "", paint = style.cyan },
+    { title = "" } }, rows, wide) }
 end
 
-local function log(out, scene, style, wide)
-  if not scene.log or #scene.log.lines == 0 then return end
-  title(out, style, columns.cut(("log of %s, attempt %d"):format(scene.log.task, scene.log.attempt),
-    wide))
-  for _, line in ipairs(scene.log.lines) do
-    out[#out + 1] = "  " .. style.dim(columns.cut(line, wide - 2))
-  end
+local function log(scene, style, wide)
+  local shown_log <const> = scene.log or { task = "", attempt = 0, lines = {} }
+  return {
+    title = columns.cut(("log of %s, attempt %d"):format(shown_log.task, shown_log.attempt), wide),
+    newest = true, lines = list.map(shown_log.lines, function(line)
+      return "  " .. style.dim(columns.cut(line, wide - 2))
+    end),
+  }
 end
 
-local function events(out, scene, style, wide)
-  if #scene.events == 0 then return end
-  title(out, style, "events")
-  for _, event in ipairs(scene.events) do
-    local line = columns.cut(line_text.line(event), wide - 2)
-    out[#out + 1] = "  " .. style.dim(line:sub(1, 8)) .. line:sub(9)
-  end
+local function events(scene, style, wide)
+  return { title = "events", newest = true, lines = list.map(scene.events, function(event)
+    local line <const> = columns.cut(line_text.line(event), wide - 2)
+    return "  " .. style.dim(line:sub(1, 8)) .. line:sub(9)
+  end) }
 end
 
---- The picture as lines, none wider than `size.columns`, not more than `size.rows`.
+--- The picture as lines, none wider than `size.columns`, and fewer than `size.rows`.
 ---@param scene talk.Scene
 ---@param size { columns: integer, rows: integer }
 ---@param style Style
 ---@return string[]
 function M.render(scene, size, style)
   local wide <const> = math.max(20, size.columns)
+  local notes <const> = list.map(scene.notes or {}, function(note)
+    return style.yellow(columns.cut(note, wide))
+  end)
+  local parts <const> = {
+    tasks = tasks(scene, style, wide), instances = instances(scene, style, wide),
+    syncs = syncs(scene, style, wide), metrics = metrics(scene, style, wide),
+    log = log(scene, style, wide), events = events(scene, style, wide),
+  }
+  local room <const> = size.rows - 2 - #notes -- the head and the cursor's line
+  local gaps <const> = fit.parts(parts, room)
   local out <const> = { head(scene, style, wide) }
-  for _, part in ipairs { tasks, instances, syncs, metrics, log, events } do
-    part(out, scene, style, wide)
+  for _, name in ipairs { "tasks", "instances", "syncs", "metrics", "log", "events" } do
+    local part <const> = parts[name]
+    if #part.lines > 0 then
+      if gaps then out[#out + 1] = "" end
+      out[#out + 1] = style.bold(part.title)
+      list.append(out, part.lines)
+    end
   end
-  -- The newest is at the end, what matters at the top: a low terminal loses the end.
-  local notes <const> = scene.notes or {}
-  for index = #out, math.max(2, size.rows - #notes), -1 do out[index] = nil end
-  for _, note in ipairs(notes) do out[#out + 1] = style.yellow(columns.cut(note, wide)) end
+  for index = #out, math.max(2, room + 2), -1 do out[index] = nil end
+  list.append(out, notes)
   return out
 end
 
@@ -206,16 +208,33 @@ local Screen <const> = {}
 Screen.__index = Screen
 
 ---@param fd integer
-function M.screen(fd) return setmetatable({ fd = fd, drawn = 0, last = nil }, Screen) end
+function M.screen(fd) return setmetatable({ fd = fd, drawn = 0, last = nil, widths = {} }, Screen) end
+
+--- Rows that the last picture takes on a terminal of `wide` columns; one that became narrower has
+--- broken its lines.
+function Screen:height(wide)
+  local rows = 0
+  for _, width in ipairs(self.widths) do rows = rows + math.max(1, (width + wide - 1) // wide) end
+  return rows
+end
+
+local function widths_of(lines)
+  return list.map(lines, function(line)
+    return native.text.width((line:gsub("\27%[[%d;]*m", "")))
+  end)
+end
 
 --- Draws `lines` over what was drawn before, in one write.
-function Screen:draw(lines)
+---@param lines string[]
+---@param wide? integer   columns of the terminal now
+function Screen:draw(lines, wide)
   local text <const> = table.concat(lines, "\27[K\n") .. "\27[K\n"
-  if text == self.last then return end
+  if text == self.last and wide == self.wide then return end
+  if wide and self.wide and wide < self.wide then self.drawn = self:height(wide) end
   local up <const> = self.drawn > 0 and ("\27[%dA"):format(self.drawn) or ""
   -- Held back until the end where the terminal can (synchronised update), so that nothing flickers.
   native.sys.write(self.fd, "\27[?2026h" .. up .. "\r" .. text .. "\27[J\27[?2026l")
-  self.drawn, self.last = #lines, text
+  self.drawn, self.last, self.wide, self.widths = #lines, text, wide, widths_of(lines)
 end
 
 --- Takes away what was drawn, so that plain lines can follow.
@@ -245,7 +264,9 @@ function M.live(run, fd, is_over, notes)
     local scene <const> = follower:scene()
     local size <const> = native.sys.terminal(fd) or { columns = 80, rows = 24 }
     scene.notes = notes
-    screen:draw(M.render(scene, size, style))
+    -- The last picture stays, and is whole: what is too high for the terminal scrolls away.
+    local rows <const> = over and math.maxinteger or size.rows
+    screen:draw(M.render(scene, { columns = size.columns, rows = rows }, style), size.columns)
     if over then return end
     native.wait.sleep(M.seconds)
   end

@@ -75,10 +75,40 @@ return {
     end
   end,
 
-  ["a low terminal shows the top"] = function(t)
-    local shown <const> = view.render(scene(), { columns = 80, rows = 6 }, style)
-    t.is_true(#shown <= 6)
-    t.contains(shown[1], "quickstart")
+  ["a picture leaves a line for the cursor, however low the terminal"] = function(t)
+    for rows = 3, 30 do
+      local low <const> = scene()
+      low.notes = rows > 4 and { "stopping" } or nil
+      local shown <const> = view.render(low, { columns = 40, rows = rows }, style)
+      t.is_true(#shown < rows, ("%d rows: %d lines"):format(rows, #shown))
+      t.contains(shown[1], "quickstart")
+      if low.notes then t.equal(shown[#shown], "stopping") end
+    end
+  end,
+
+  ["a low terminal keeps what costs and what needs attention"] = function(t)
+    local many <const> = scene()
+    for index = 1, 50 do
+      many.shown[("task/t%02d"):format(index)] = { state = index == 30 and "failed" or "done" }
+    end
+    local text <const> = table.concat(view.render(many, { columns = 40, rows = 12 }, style), "\n")
+    t.contains(text, "trainer-1  ready")
+    t.contains(text, "t30     failed")
+    t.contains(text, "train   running")
+    t.contains(text, "48 done")
+    local whole <const> = view.render(many, { columns = 40, rows = math.maxinteger }, style)
+    t.contains(table.concat(whole, "\n"), "t50")
+  end,
+
+  ["a picture whose lines broke on a narrower terminal is drawn over whole"] = function(t)
+    local native <const> = require "native"
+    local written, write <const> = "", native.sys.write
+    native.sys.write = function(_, text) written = text end
+    local screen <const> = view.screen(1)
+    screen:draw({ ("x"):rep(50), "y" }, 80)
+    screen:draw({ "z" }, 20)
+    native.sys.write = write
+    t.contains(written, "\27[4A")
   end,
 
   ["colours do not change the width of a view"] = function(t)
