@@ -162,9 +162,12 @@ Co<Result<Instances::Client>> Instances::client(std::string tag) {
 }
 
 Co<Result<Instances::Client>> Instances::reach(std::string tag) {
-  double since = loop_.ticks();
+  // A machine that slept has not been patient: of each try no more counts than it may take.
+  constexpr double kLongestTry = 60;
+  double waited = 0;
   double pause = 0.2;
   for (;;) {
+    double began = loop_.ticks();
     Result<Client> opened = co_await client(tag);
     if (opened) co_return opened;
     Error error = opened.error();
@@ -172,7 +175,7 @@ Co<Result<Instances::Client>> Instances::reach(std::string tag) {
     Status stands = co_await standing(tag);
     if (!stands) co_return stands.error();
     if (error.kind != ErrorKind::lost && is_final(error)) co_return error;
-    if (loop_.ticks() - since > options_.patience) {
+    if (waited > options_.patience) {
       co_return Error(ErrorKind::lost, "no word from instance " + tag + " for " +
                                            std::to_string(static_cast<int>(options_.patience)) +
                                            " s: " + error.message);
@@ -180,6 +183,7 @@ Co<Result<Instances::Client>> Instances::reach(std::string tag) {
     log_info("instance " + tag + ": " + error.message);
     Sleep sleep(loop_, pause);
     co_await sleep;
+    waited += std::min(loop_.ticks() - began, kLongestTry);
     pause = std::min(pause * 1.6, 15.0);
   }
 }

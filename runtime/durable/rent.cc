@@ -235,7 +235,7 @@ class Renting {
 // Terminates and looks until the provider proves it gone.
 Co<Status> terminate(RentWorld world, Provider& provider, Handle handle) {
   Backoff wait(0.1, 15);
-  double give_up = world.loop.ticks() + kReleasePatience;
+  double waited = 0;  // by its own waits: a machine that slept has not been patient
   for (;;) {
     Result<Terminated> ended = co_await provider.terminate(handle);
     crash_point("provider.terminate");
@@ -244,14 +244,16 @@ Co<Status> terminate(RentWorld world, Provider& provider, Handle handle) {
     if (!ended && ended.error().kind == ErrorKind::auth) co_return ended.error();
     Result<std::optional<Instance>> seen = co_await provider.get(handle);
     if (seen && !*seen) co_return done();
-    if (world.loop.ticks() > give_up) {
+    if (waited > kReleasePatience) {
       if (!ended) co_return ended.error();
       co_return Error(ErrorKind::timeout,
                       "instance " + handle.tag + " of " + handle.provider +
                           " does not end; look at it there, and run choline gc");
     }
-    Sleep pause(world.loop, wait.next());
-    co_await pause;
+    double pause = wait.next();
+    waited += pause;
+    Sleep sleep(world.loop, pause);
+    co_await sleep;
   }
 }
 
