@@ -13,9 +13,9 @@ task "long" { on = box, run = "echo begun; sleep 600", grace = "1s" }
 
 
 class Cholfile(Case):
-    def check(self, text, code=2):
+    def check(self, text, code=2, **options):
         self.cholfile(text)
-        result = self.choline("check", code=code)
+        result = self.choline("check", code=code, **options)
         self.assert_clean(result.err + result.out)
         return result.err + result.out
 
@@ -97,8 +97,9 @@ task "a" { on = box, run = "train --epochs {epoch}" }
         text = self.check("\nlocal n = 0\nwhile true do n = n + 1 end\n")
         self.assertRegex(text, r"Cholfile\.lua:3")
 
-    def test_too_much_memory_is_stopped_with_its_line(self):
-        text = self.check('\nlocal t = {}\nfor i = 1, 1e9 do t[i] = ("x"):rep(100000) .. i end\n')
+    def test_too_much_memory_is_refused(self):
+        text = self.check('\nlocal t = {}\nfor i = 1, 1e9 do t[i] = ("x"):rep(100000) .. i end\n',
+                          env={"CHOLINE_LUA_MEMORY": "64"})
         self.assert_says(text, "memory")
 
     def test_the_top_level_may_not_wait(self):
