@@ -195,7 +195,13 @@ def docs(session):
 
 @phase("sim")
 def sim(session):
-    """choline is killed at its crash points, and a later process finishes the run."""
+    """The engine on virtual time over a world that fails it; its guards, each of which must be
+    missed when it is taken away; and the real program, killed at its crash points."""
+    program = BUILD / "tests" / "choline_sim"
+    session.suite([program, "--seeds", "2000"], "seeds")
+    session.suite([program, "--mutants", "--seeds", "1000"], "mutants")
+    if any((ROOT / "tests/regress").glob("seed-*")):
+        session.suite([program, "--regress", "tests/regress"], "regress")
     command = [sys.executable, "tests/sim/kill_sweep.py", BUILD, "--seconds", "120"]
     session.suite(command, "kill-sweep", timeout=600)
 
