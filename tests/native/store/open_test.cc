@@ -128,7 +128,7 @@ TEST_CASE("a file that is no database is refused with what to do") {
 }
 
 TEST_CASE("a read-only folder can be read, and a write to it says why it cannot be made") {
-  TempFolder temp;
+  TempFolder temp("/tmp");
   SimLoop loop;
   {
     auto store = open_store(loop, temp.path());
