@@ -98,7 +98,7 @@ Result<Found> CloudProvider::listed(const std::string& prefix, bool exact) {
   for (const Server* server : line_.world.list(prefix, exact)) {
     found.instances.push_back(instance_of(*server));
   }
-  if (line_.world.dice().chance(line_.world.weather().partial)) {
+  if (line_.world.lists_are_partial()) {
     found.complete = false;
     if (!found.instances.empty()) found.instances.pop_back();
   }

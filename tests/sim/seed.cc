@@ -172,7 +172,7 @@ class Story {
                      last_words_);
     }
     world_.advance(world_.now() + world_.weather().flight + world_.weather().lag);
-    if (world_.weather().doubled > 0) reap();
+    if (world_.weather().doubled > 0 && !world_.weather().together) reap();
     for (const auto& row : ledger.ask("SELECT tag, state FROM res WHERE state NOT IN "
                                       "('gone','void')")) {
       world_.violate("open in the ledger: " + row[0] + " is " + (row.size() > 1 ? row[1] : ""));

@@ -105,7 +105,6 @@ if not ok then
   native.run.disown()
   return 1
 end
-native.instance.release_all(id)  -- what a shield could not hold off: a sleep longer than itself
 native.run.set_state("done")
 native.run.disown()
 return 0

@@ -14,6 +14,7 @@ Weather weather_of(uint64_t seed) {
   weather.lost_reply = bad(0.3);
   weather.refused = bad(0.3);
   weather.doubled = bad(0.3);
+  weather.together = dice.chance(0.5);
   weather.failing = bad(0.2);
   weather.partial = bad(0.2);
   weather.preempted = bad(0.5);
@@ -89,11 +90,13 @@ void World::arrive(Flight& flight) {
   flight.arrival.arrived = true;
   flight.arrival.refused = flight.refused;
   if (flight.refused) return;
-  make(flight);
-  if (flight.doubled) make(flight);
+  double seen_at = make(flight).seen_at;
+  if (!flight.doubled) return;
+  Server& second = make(flight);
+  if (weather_.together) second.seen_at = seen_at;
 }
 
-void World::make(Flight& flight) {
+Server& World::make(Flight& flight) {
   Server server;
   server.id = "i" + std::to_string(servers_.size() + 1);
   server.tag = flight.tag;
@@ -105,8 +108,9 @@ void World::make(Flight& flight) {
     server.preempted_at = now_ + dice_.between(0.1, weather_.life);
   }
   if (flight.arrival.id.empty()) flight.arrival.id = server.id;
-  servers_.emplace(server.id, server);
+  Server& made = servers_.emplace(server.id, server).first->second;
   check_single(flight.tag);
+  return made;
 }
 
 // One living instance for each create step; what the provider doubled by itself has the same tag.
@@ -133,6 +137,13 @@ std::vector<const Server*> World::list(const std::string& prefix, bool exact) co
   std::sort(found.begin(), found.end(),
             [](const Server* a, const Server* b) { return a->created < b->created; });
   return found;
+}
+
+bool World::lists_are_partial() {
+  if (now_ >= partial_until_ && dice_.chance(weather_.partial)) {
+    partial_until_ = now_ + dice_.between(0, 60);
+  }
+  return now_ < partial_until_;
 }
 
 void World::terminate(Server& server, double until_gone) {

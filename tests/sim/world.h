@@ -24,7 +24,8 @@ struct Weather {
   double refused = 0;         // it is refused for want of capacity,
   double doubled = 0;         // and two are made when the reply is lost
   double failing = 0;         // any other request fails
-  double partial = 0;         // a list is incomplete
+  bool together = false;      // both are seen at once
+  double partial = 0;         // lists begin to be incomplete, for up to a minute
   double preempted = 0;       // an instance is taken away within `life`
   double life = 300;
   double broken_link = 0;     // a link dies within a minute
@@ -77,6 +78,7 @@ class World {
   Arrival arrival(int ticket) const;
   Server* find(const std::string& id);
   std::vector<const Server*> list(const std::string& prefix, bool exact) const;
+  bool lists_are_partial();
   void terminate(Server& server, double until_gone);
 
   // An agent's view: the command, and whether it was there before.
@@ -112,13 +114,14 @@ class World {
     Arrival arrival;
   };
   void arrive(Flight& flight);
-  void make(Flight& flight);
+  Server& make(Flight& flight);
   void check_single(const std::string& tag);
 
   uint64_t seed_;
   Dice dice_;
   Weather weather_;
   double now_ = 0;
+  double partial_until_ = 0;
   std::vector<Flight> flights_;
   std::map<std::string, Server> servers_;
   std::vector<std::string> violations_;
