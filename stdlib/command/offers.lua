@@ -34,7 +34,7 @@ end
 local function to_data(offer)
   return {
     id = offer.id, provider = offer.provider, region = offer.region or native.null,
-      type = offer.type or native.null,
+    type = offer.type or native.null,
     gpu = offer.gpu or native.null, cpus = offer.cpus or native.null, memory = offer.memory
       or native.null,
     disk = offer.disk or native.null, price = offer.price, spot = offer.spot or false,

@@ -60,7 +60,7 @@ local function plan_sync(program, sync)
   local from <const> = path.normalise(path.join(program.folder, fields.from.path))
   local ok <const>, found <const> = pcall(native.transfer.sync, {
     name = sync.name, from = { path = from },
-      to = { path = path.join(native.sys.folders().cache, "plan-empty") },
+    to = { path = path.join(native.sys.folders().cache, "plan-empty") },
     exclude = fields.exclude, include_ignored = fields.include_ignored, dry_run = true,
   }) -- a source that is not there is shown, not raised
   if ok then planned.files, planned.bytes = found.files,

@@ -30,10 +30,10 @@ end
 function M.run(row)
   return {
     id = row.id, name = row.name, state = M.state(row), interrupted = M.is_interrupted(row),
-      stopping = row.state == "stopping", started = time(row.created),
-      ended = time(row.finished),
+    stopping = row.state == "stopping", started = time(row.created),
+    ended = time(row.finished),
     cost = row.cost or 0.0, budget = row.budget or native.null, params = row.params,
-      seed = row.seed,
+    seed = row.seed,
     cholfile = row.env and row.env.cholfile or native.null,
     owner = row.owner and { host = row.owner.host, pid = row.owner.pid,
       since = time(row.owner.since) } or native.null,
@@ -45,9 +45,9 @@ end
 function M.instance(row)
   return {
     id = row.tag, name = row.name, run = row.run, provider = row.provider, state = row.state,
-      price = row.price,
+    price = row.price,
     provider_id = row.provider_id or native.null, host = row.host or native.null,
-      started = time(row.created),
+    started = time(row.created),
     ended = time(row.ended), cost = row.cost or 0.0, kept = M.is_kept(row),
   }
 end

@@ -45,7 +45,7 @@ end
 local function create(program, arguments)
   return native.run.create {
     name = arguments.name or program.name, params = program.values or {},
-      env = source.environment(program),
+    env = source.environment(program),
     sources = list.map(program.sources, function(each)
       return { path = each.path, text = each.text }
     end),

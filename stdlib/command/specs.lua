@@ -153,6 +153,8 @@ return {
     examples = { { "choline exec gpu -- nvidia-smi", "on the newest run's instance gpu" } },
     exits = { [0] = "the command's own exit code", [3] = "no such instance" } },
   { name = "push", group = "Instances", summary = "send files to an instance",
+    help = "The content of a folder goes into TO; a file goes to TO, or into it when it ends with a "
+      .. "slash or is a folder.",
     arguments = { { name = "FROM", complete = "file", help = "a path here" },
       { name = "TO", complete = "instance", help = "NAME:/path" } },
     options = { of_run,
@@ -160,6 +162,8 @@ return {
     examples = { { "choline push data.csv gpu:/data/", "one file" } },
     exits = { [0] = "sent", [3] = "no such path or instance" } },
   { name = "pull", group = "Instances", summary = "bring files from an instance",
+    help = "The content of a folder comes into TO; a file comes to TO, or into it when it ends with a "
+      .. "slash or is a folder.",
     arguments = { { name = "FROM", complete = "instance", help = "NAME:/path" },
       { name = "TO", optional = true, complete = "file",
         help = "a path here; default: this folder" } },

@@ -198,7 +198,7 @@ function Attempt:call_function()
   self:show("running")
   return self.declaration.fields.run {
     instance = self.ctx.box(self.live, self), attempt = self.number,
-      checkpoint = self.names.checkpoint,
+    checkpoint = self.names.checkpoint,
   }
 end
 

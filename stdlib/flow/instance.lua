@@ -169,7 +169,7 @@ local function rent_by(pool, name, fields, offer, keep)
   local guard <close> = task.on_exit(function() pool:release(live, "not ready") end)
   pool.ctx.events:emit("instance_rented", {
     instance = name, label = live.label, tag = live.tag, provider = live.provider,
-      price = live.price,
+    price = live.price,
   })
   pool:show(live, "starting")
   live.facts = native.instance.ready(live.tag, M.ready_seconds)
@@ -222,7 +222,7 @@ function Pool:release(live, why)
     if failed then
       self.ctx.events:emit("release_failed", {
         instance = live.name, label = live.label, tag = live.tag, price = live.price,
-          message = failed.message,
+        message = failed.message,
       })
     else
       local lived <const> = native.clock.now() - live.began

@@ -79,7 +79,7 @@ end
 function M.box(live, shared)
   local box <const> = setmetatable({
     name = live.name, label = live.label, tag = live.tag, provider = live.provider,
-      price = live.price,
+    price = live.price,
   }, Box)
   lives[box], owners[box] = live, shared
   return box
@@ -96,7 +96,7 @@ function Box:push(from, to, options)
   options = options or {}
   return native.transfer.sync {
     name = ("%s-push-%d"):format(live.label, ordinal(ctx, "push")),
-      from = { path = values.here(ctx, from) },
+    from = { path = values.here(ctx, from) },
     to = { tag = live.tag, path = to }, exclude = options.exclude, delete = options.delete,
     include_ignored = options.include_ignored,
   }
@@ -109,7 +109,7 @@ function Box:pull(from, to, options)
   options = options or {}
   return native.transfer.sync {
     name = ("%s-pull-%d"):format(live.label, ordinal(ctx, "pull")),
-      from = { tag = live.tag, path = from },
+    from = { tag = live.tag, path = from },
     to = { path = values.here(ctx, to) }, exclude = options.exclude, delete = options.delete,
     checkpoints = options.checkpoints,
   }

@@ -51,7 +51,7 @@ local function give_up(self, happened, why)
     failure = happened.message })
   self.ctx.events:emit("failed", {
     task = name, reason = happened.kind, message = happened.message, why = why,
-      attempts = #self.history,
+    attempts = #self.history,
     code = happened.fields and happened.fields.code,
   })
   error(happened, 0)
@@ -78,7 +78,7 @@ local function fail_over(self, live, answer)
   end
   self.ctx.events:emit("failed_over", {
     task = self.declaration.name, attempt = #self.history + 1, from = live and live.label,
-      why = answer.why,
+    why = answer.why,
   })
 end
 

@@ -149,7 +149,7 @@ end
 local bad <const> = { failed = true, run_failed = true, release_failed = true,
   handler_failed = true, sync_failed = true,
   crashed = true, oom = true, timeout = true, setup_failed = true, lost = true, preempted = true,
-    budget = true }
+  budget = true }
 local good <const> = { task_done = true, run_done = true, pipeline_done = true }
 
 --- A line for people: the time of day and what happened.

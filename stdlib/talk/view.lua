@@ -19,11 +19,11 @@ M.seconds = 0.25
 
 local colour_of <const> = {
   running = "green", done = "green", ready = "green", kept = "yellow", failed = "red",
-    waiting = "yellow",
+  waiting = "yellow",
   paused = "yellow", skipped = "dim", renting = "cyan", starting = "cyan", setup = "cyan",
-    syncing = "cyan",
+  syncing = "cyan",
   releasing = "dim", stopped = "yellow", stopping = "yellow", live = "green", gone = "dim",
-    preempted = "red",
+  preempted = "red",
   lost = "red",
 }
 

@@ -69,7 +69,7 @@ local function create_instance(boot, step, fields)
   local instance <const> = { tag = tag, name = fields.name, provider = fields.provider,
     price = fields.offer.price,
     provider_id = "id-" .. #world.instances + 1, host = "here", alive = true, created = world.time,
-      folders = {},
+    folders = {},
     run = boot.owned, step = step.key, state = "live" }
   table.insert(world.instances, instance)
   world.by_tag[tag] = instance
@@ -88,7 +88,7 @@ local function start_command(boot, instance, fields)
     instance = instance, dir = fields.dir, world = world })
   local command <const> = { key = fields.key, tag = instance.tag, text = text, task = fields.task,
     attempt = fields.attempt, env = fields.env, dir = fields.dir, started = world.time,
-      script = script,
+    script = script,
     ends_at = world.time + (script.seconds or 1) }
   table.insert(world.commands, command)
   for _, write in ipairs(script.writes or {}) do

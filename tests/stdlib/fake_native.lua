@@ -29,16 +29,16 @@ function M.world(options)
   options = options or {}
   return setmetatable({
     time = 1767225600.0, order = 0, agenda = {}, runs = {}, run_order = {}, instances = {},
-      by_tag = {},
+    by_tag = {},
     offers = options.offers or { { id = "small", price = 0.1, cpus = 2, memory = 4 << 30,
       disk = 10 << 30 } },
     capacity = options.capacity, program = options.program or function()
       return { seconds = 10, code = 0 }
     end,
     refuse = options.refuse or {}, folders = {}, commands = {}, effects = {}, out = {}, env = {},
-      violations = {},
+    violations = {},
     delays = options.delays or {}, detached = {}, terminal = nil, seconds_to_create = 5,
-      outside = {},
+    outside = {},
     on_sync = options.on_sync,
   }, World)
 end
@@ -178,7 +178,7 @@ function World:boot(fn, options)
   options = options or {}
   local boot <const> = setmetatable({
     world = self, queue = {}, pending = {}, fresh = {}, live = {}, effects = {}, args = {},
-      inbox = {}, random = {},
+    inbox = {}, random = {},
     points = 0, turn = 1, crash_at = options.crash_at, delivered = 0, now = self.time,
   }, Boot)
   local native <const> = { version = "0.1.0", failure_meta = {} }

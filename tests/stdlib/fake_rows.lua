@@ -12,7 +12,7 @@ local function run_row(boot, run)
   local row <const> = { id = run.id, name = run.name, state = run.state, created = run.created,
     finished = run.finished,
     params = run.params, env = run.env, budget = run.budget, seed = run.seed, owner = run.owner,
-      cost = 0.0,
+    cost = 0.0,
     failure = run.failure }
   for _, instance in ipairs(boot.world.instances) do
     if instance.run == run.id then
@@ -32,7 +32,7 @@ local function run_part(boot)
     world.runs[id] = { id = id, name = fields.name, params = fields.params, env = fields.env,
       sources = fields.sources,
       budget = fields.budget, seed = fields.seed or 1, state = "running", created = world.time,
-        events = {}, keys = {},
+      events = {}, keys = {},
       shown = {}, metrics = {}, journal = { steps = {}, last = 0 } }
     table.insert(world.run_order, id)
     return id
@@ -154,7 +154,7 @@ local function store_part(boot)
           provider = each.provider,
           provider_id = each.provider_id, state = each.state, price = each.price, host = each.host,
           created = each.created, ended = each.ended,
-            cost = ((each.ended or world.time) - each.created) / 3600 * each.price,
+          cost = ((each.ended or world.time) - each.created) / 3600 * each.price,
           handle = {} })
       end
     end

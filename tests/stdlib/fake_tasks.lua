@@ -92,7 +92,7 @@ local function spawn(boot, parent, name, fn, options)
   local path <const> = parent and parent.path .. "." .. name or name
   local task <const> = {
     name = name, path = path, parent = parent, children = {}, watchers = {}, shields = {},
-      ordinals = {},
+    ordinals = {},
     labels = {}, outside = options.outside or (parent and parent.outside) or false,
   }
   if name == "" or #name > 200 or name:find("[%c./]") then
