@@ -198,7 +198,7 @@ def sim(session):
     """The engine on virtual time over a world that fails it; its guards, each of which must be
     missed when it is taken away; and the real program, killed at its crash points."""
     program = BUILD / "tests" / "choline_sim"
-    session.suite([program, "--seeds", "2000"], "seeds")
+    session.suite([program, "--seeds", "10000", "--record", "tests/regress"], "seeds")
     session.suite([program, "--mutants", "--seeds", "1000"], "mutants")
     if any((ROOT / "tests/regress").glob("seed-*")):
         session.suite([program, "--regress", "tests/regress"], "regress")
