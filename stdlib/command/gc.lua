@@ -18,7 +18,8 @@ local function to_data(found)
         provider = each.provider or native.null, why = each.why or native.null }
     end))
   end
-  return { ended = rows(found.ended), lost = rows(found.lost), kept = rows(found.kept), foreign = rows(found.foreign),
+  return { ended = rows(found.ended), lost = rows(found.lost), kept = rows(found.kept),
+    foreign = rows(found.foreign),
     incomplete = native.json.array(found.incomplete) }
 end
 

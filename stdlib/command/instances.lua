@@ -23,7 +23,8 @@ return function(arguments, context)
   local hourly = 0
   local cells <const> = list.map(rows, function(row)
     if not row.ended then hourly = hourly + row.price end
-    return { row.name, rows_of.is_kept(row) and "kept" or row.state, row.run, row.provider, money.format_price(row.price),
+    return { row.name, rows_of.is_kept(row) and "kept" or row.state, row.run, row.provider,
+      money.format_price(row.price),
       duration.short((row.ended or native.clock.wall()) - row.created), money.format(row.cost or 0),
         row.tag }
   end)

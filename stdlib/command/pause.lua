@@ -31,7 +31,8 @@ return function(arguments, context)
   end
   context.say("waiting until the tasks have ended and their checkpoints are here")
   local after <const> = wait_for_pause(row.id)
-  if arguments.json then context.json { id = row.id, state = rows_of.state(after), cost = after.cost }
+  if arguments.json then context.json { id = row.id, state = rows_of.state(after),
+    cost = after.cost }
   else context.out(("run %s is %s"):format(row.id, after.state)) end
   return after.state == "paused" and 0 or 8
 end

@@ -83,7 +83,8 @@ M.list = {
       { name = "region", type = "strings", help = "only in these regions",
         example = '"eu-central"' },
       { name = "keep", type = "boolean", default = false,
-        help = "leave it running when the run ends; `choline gc --kept` ends it", example = "true" },
+        help = "leave it running when the run ends; `choline gc --kept` ends it",
+        example = "true" },
     },
     example = 'local gpu = instance "gpu" { gpu = "RTX 4090", disk = "80 GB", max_price = "$0.60/h" }' },
 

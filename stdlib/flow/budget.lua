@@ -19,7 +19,8 @@ Account.__index = Account
 ---@return flow.Account
 function M.new(limit, grace)
   local teardown <const> = policy.teardown_seconds + (grace or 0)
-  return setmetatable({ limit = limit, teardown = teardown, paid = {}, changed = nil, spent = nil }, Account)
+  return setmetatable({ limit = limit, teardown = teardown, paid = {}, changed = nil, spent = nil },
+    Account)
 end
 
 local function wake(self)

@@ -40,7 +40,8 @@ function M.new(ctx)
   for _, declaration in ipairs(ctx.program.instances) do
     pool.entries[declaration.name] = {
       name = declaration.name, fields = declaration.fields, where = declaration.where,
-      users = 0, resting = 0, freed = {}, freed_count = 0, avoid = {}, renting = {}, keep = declaration.fields.keep == true,
+      users = 0, resting = 0, freed = {}, freed_count = 0, avoid = {}, renting = {},
+      keep = declaration.fields.keep == true,
     }
   end
   return pool

@@ -91,7 +91,9 @@ local function tasks(scene, style, wide)
     rows[#rows + 1] = { each.name, task.state, attempt, since, task_words(scene, task) }
     states[#rows] = task.state
   end
-  return { title = "tasks", states = states, lines = table_lines({ { title = "" }, { title = "", paint = paint_state(style) }, { title = "" },
+  return { title = "tasks", states = states,
+    lines = table_lines({ { title = "" }, { title = "", paint = paint_state(style) },
+    { title = "" },
     { title = "", right = true }, { title = "" } }, rows, wide) }
 end
 
@@ -108,7 +110,9 @@ local function instances(scene, style, wide)
         duration.short(scene.now - instance.created), money.format(instance.cost) }
     end
   end
-  return { title = "instances", lines = table_lines({ { title = "" }, { title = "", paint = paint_state(style) }, { title = "" },
+  return { title = "instances",
+    lines = table_lines({ { title = "" }, { title = "", paint = paint_state(style) },
+    { title = "" },
     { title = "", right = true }, { title = "", right = true }, { title = "", right = true } },
     rows, wide) }
 end
@@ -132,7 +136,8 @@ local function syncs(scene, style, wide)
       or each.value.state or "",
       progress.words(each.value) }
   end
-  return { title = "syncs", lines = table_lines({ { title = "" }, { title = "", paint = function(text)
+  return { title = "syncs",
+    lines = table_lines({ { title = "" }, { title = "", paint = function(text)
     return text:find("█") and style.cyan(text) or paint_state(style)(text)
   end }, { title = "" } }, rows, wide) }
 end
@@ -149,7 +154,9 @@ local function metrics(scene, style, wide)
         plot.sparkline(values, room), ("%s … %s"):format(plot.number(low), plot.number(high)) }
     end
   end
-  return { title = "metrics", lines = table_lines({ { title = "" }, { title = "", right = true }, { title = "", paint = style.cyan },
+  return { title = "metrics",
+    lines = table_lines({ { title = "" }, { title = "", right = true },
+    { title = "", paint = style.cyan },
     { title = "" } }, rows, wide) }
 end
 
@@ -208,7 +215,9 @@ local Screen <const> = {}
 Screen.__index = Screen
 
 ---@param fd integer
-function M.screen(fd) return setmetatable({ fd = fd, drawn = 0, last = nil, widths = {} }, Screen) end
+function M.screen(fd)
+  return setmetatable({ fd = fd, drawn = 0, last = nil, widths = {} }, Screen)
+end
 
 --- Rows that the last picture takes on a terminal of `wide` columns; one that became narrower has
 --- broken its lines.
