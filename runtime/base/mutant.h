@@ -7,7 +7,9 @@ namespace choline {
 #ifdef CHOLINE_MUTANTS
 bool mutant(const char* name);  // tests/sim/mutants.cc
 #else
-constexpr bool mutant(const char*) { return false; }
+constexpr bool mutant(const char*) {
+  return false;
+}
 #endif
 
 }  // namespace choline

@@ -42,8 +42,11 @@ class Agent : public MuxHandler, public std::enable_shared_from_this<Agent> {
   void close() { closed_ = true; }
 
   void on_hello(Json) override {
-    mux_.hello(Json{{"protocol", kProtocol}, {"oldest", kProtocolOldest}, {"agent", "sim"},
-                    {"root", "/home"}, {"jail", false}});
+    mux_.hello(Json{{"protocol", kProtocol},
+                    {"oldest", kProtocolOldest},
+                    {"agent", "sim"},
+                    {"root", "/home"},
+                    {"jail", false}});
   }
 
   void on_open(uint32_t channel, Json request) override {
@@ -89,9 +92,7 @@ class Agent : public MuxHandler, public std::enable_shared_from_this<Agent> {
     size_t offset = 0;
   };
 
-  void after(double seconds, std::function<void()> fn) {
-    line_.loop.timer(seconds, std::move(fn));
-  }
+  void after(double seconds, std::function<void()> fn) { line_.loop.timer(seconds, std::move(fn)); }
 
   // Is anybody there on both sides?
   bool open() {
@@ -177,9 +178,9 @@ class Agent : public MuxHandler, public std::enable_shared_from_this<Agent> {
   }
 
   static Json facts() {
-    return Json{{"home", "/home"}, {"root", "/home"}, {"jail", false},    {"os", "linux"},
-                {"arch", "x86_64"}, {"agent", "sim"}, {"hostname", "sim"}, {"user", "sim"},
-                {"kernel", "6"},   {"cpus", 8},       {"memory", 1 << 30}, {"disk", 1 << 30},
+    return Json{{"home", "/home"},      {"root", "/home"}, {"jail", false},     {"os", "linux"},
+                {"arch", "x86_64"},     {"agent", "sim"},  {"hostname", "sim"}, {"user", "sim"},
+                {"kernel", "6"},        {"cpus", 8},       {"memory", 1 << 30}, {"disk", 1 << 30},
                 {"gpus", Json::array()}};
   }
 

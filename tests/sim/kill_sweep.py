@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kills the real choline at its crash points, one by one and in pairs, and lets a later process
-finish the run. Every trial has a home of its own, real files, real processes and the local provider,
-whose own bill is the oracle. Ends with `N passed, N failed`.
+finish the run. Every trial has a home of its own, real files, real processes and the local
+provider, whose own bill is the oracle. Ends with `N passed, N failed`.
 
 usage: kill_sweep.py BUILD [--seconds S | --full] [--seed N] [--workers N] [--only N[,N...]]
 
@@ -115,10 +115,12 @@ class Trial:
     def environment(self, **more):
         return {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self.home),
-            "XDG_CONFIG_HOME": str(self.home / "config"), "XDG_STATE_HOME": str(self.home / "state"),
+            "XDG_CONFIG_HOME": str(self.home / "config"),
+            "XDG_STATE_HOME": str(self.home / "state"),
             "XDG_CACHE_HOME": str(self.home / "cache"), "LC_ALL": "C.UTF-8", "TZ": "UTC",
             **{name: value for name, value in os.environ.items()
-               if name.startswith(("CHOLINE_LUA_", "CHOLINE_STDLIB", "CHOLINE_TEST_MARK", "ASAN_"))},
+               if name.startswith(("CHOLINE_LUA_", "CHOLINE_STDLIB", "CHOLINE_TEST_MARK",
+                                   "ASAN_"))},
             **more}
 
     def do(self, *words, expect=(0,), **environment):
@@ -132,7 +134,8 @@ class Trial:
         except subprocess.TimeoutExpired as late:
             code, out, err = "hung", str(late.stdout or ""), str(late.stderr or "")
         took = time.monotonic() - began
-        self.story.append(f"$ choline {' '.join(words)}  # exit {code} after {took:.1f} s\n{out}{err}")
+        told = f"$ choline {' '.join(words)}  # exit {code} after {took:.1f} s"
+        self.story.append(f"{told}\n{out}{err}")
         if code not in expect:
             raise Fault(f"choline {' '.join(words)}: exit {code}")
         return code, out
@@ -147,7 +150,8 @@ class Trial:
         """Until it ends well, being killed at each of the points on the way."""
         for place, point in enumerate([*self.points, None]):
             run = self.run_id() if place else None
-            words = ["resume", run, "--plain"] if run and self.again == "resume" else ["run", "--plain"]
+            resumes = run and self.again == "resume"
+            words = ["resume", run, "--plain"] if resumes else ["run", "--plain"]
             more = {"CHOLINE_CRASH_AT": str(point)} if point else {}
             if self.counts:
                 more["CHOLINE_CRASH_COUNT"] = str(self.counter)
@@ -294,8 +298,8 @@ class Sweep:
             for each in [pool.submit(self.one, *entry) for entry in enumerate(trials)]:
                 each.result()
         worst = max(self.differences, default=0.0, key=abs)
-        print(f"{self.passed + len(self.failed)} trials, {self.killed} kills; ledger and bill differ "
-              f"by {worst:.2f} s of one instance at most")
+        print(f"{self.passed + len(self.failed)} trials, {self.killed} kills; "
+              f"ledger and bill differ by {worst:.2f} s of one instance at most")
         print(f"{self.passed} passed, {len(self.failed)} failed")
         return 1 if self.failed or not self.passed else 0
 
@@ -304,7 +308,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", help="the folder with choline and its agent")
     parser.add_argument("--seconds", type=float, default=200, help="when no new trial is begun")
-    parser.add_argument("--full", action="store_true", help="every point, and three times as many pairs")
+    parser.add_argument("--full", action="store_true",
+                        help="every point, and three times as many pairs")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 999999))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", help="one trial: the points of its processes, by commas")

@@ -33,7 +33,9 @@ Ledger::Ledger(const std::string& state) {
   sqlite3_busy_timeout(db_, 1000);
 }
 
-Ledger::~Ledger() { sqlite3_close(db_); }
+Ledger::~Ledger() {
+  sqlite3_close(db_);
+}
 
 std::vector<std::vector<std::string>> Ledger::ask(const std::string& sql) {
   std::vector<std::vector<std::string>> rows;

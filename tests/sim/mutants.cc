@@ -8,7 +8,9 @@ namespace {
 std::string chosen;
 }  // namespace
 
-bool mutant(const char* name) { return !chosen.empty() && chosen == name; }
+bool mutant(const char* name) {
+  return !chosen.empty() && chosen == name;
+}
 
 namespace sim {
 
@@ -30,7 +32,9 @@ const std::vector<Mutant>& all_mutants() {
   return mutants;
 }
 
-void choose_mutant(const std::string& name) { chosen = name; }
+void choose_mutant(const std::string& name) {
+  chosen = name;
+}
 
 }  // namespace sim
 

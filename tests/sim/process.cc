@@ -30,7 +30,9 @@ void on_crash_point(const char*) {
 }
 
 // The dead commit nothing, whatever is left of the present turn.
-int on_commit(void* process) { return static_cast<Process*>(process)->line().dead ? 1 : 0; }
+int on_commit(void* process) {
+  return static_cast<Process*>(process)->line().dead ? 1 : 0;
+}
 
 int on_open(sqlite3* db, char**, const sqlite3_api_routines*) {
   if (running) sqlite3_commit_hook(db, on_commit, running);
@@ -71,7 +73,7 @@ Co<Result<Json>> move_files(Services& services, Json args, StepContext) {
   std::set<std::string>* target = place(line, services, to);
   if (!source || !target) co_return Error(ErrorKind::lost, "the instance went away");
   if (!line.dead) target->insert(source->begin(), source->end());
-  co_return Json{{"files", source->size()}, {"bytes", 10}, {"deleted", 0}, {"unchanged", 0},
+  co_return Json{{"files", source->size()},  {"bytes", 10}, {"deleted", 0}, {"unchanged", 0},
                  {"skipped", Json::array()}, {"seconds", 1}};
 }
 
@@ -85,8 +87,11 @@ Co<Result<Json>> list_checkpoints(Services& services, Json args, StepContext) {
   Json list = Json::array();
   if (!found) co_return Error(ErrorKind::lost, "the instance went away");
   for (const std::string& name : *found) {
-    list.push_back({{"name", name}, {"path", name}, {"step", std::stoi(name.substr(5))},
-                    {"bytes", 10}, {"mtime", 0}});
+    list.push_back({{"name", name},
+                    {"path", name},
+                    {"step", std::stoi(name.substr(5))},
+                    {"bytes", 10},
+                    {"mtime", 0}});
   }
   co_return list;
 }

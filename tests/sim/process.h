@@ -14,15 +14,15 @@
 namespace choline::sim {
 
 struct ProcessOptions {
-  std::string state;                // the state folder
-  std::string program;              // Lua text of the small kind; empty: the whole stdlib
+  std::string state;    // the state folder
+  std::string program;  // Lua text of the small kind; empty: the whole stdlib
   std::vector<std::string> argv;
-  double skew = 0;                  // of this machine's clock
-  long crash_at_point = 0;          // dies at this crash point, from 1; 0: does not
-  double crash_after = 0;           // dies so many seconds after its start; 0: does not
-  double suspended_at = 0;          // sleeps for `suspended` seconds then
+  double skew = 0;          // of this machine's clock
+  long crash_at_point = 0;  // dies at this crash point, from 1; 0: does not
+  double crash_after = 0;   // dies so many seconds after its start; 0: does not
+  double suspended_at = 0;  // sleeps for `suspended` seconds then
   double suspended = 0;
-  double jump_at = 0, jump = 0;     // the clock is set by so much then
+  double jump_at = 0, jump = 0;  // the clock is set by so much then
 };
 
 class Process {

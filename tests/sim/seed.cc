@@ -41,8 +41,8 @@ class Story {
     fs::remove_all(folder_, ignored);
     fs::create_directories(folder_ + "/state");
     if (!result_.whole) return;
-    const char* program = dice_.chance(0.5) ? "tests/sim/programs/tasks.lua"
-                                            : "tests/sim/programs/pipeline.lua";
+    const char* program =
+        dice_.chance(0.5) ? "tests/sim/programs/tasks.lua" : "tests/sim/programs/pipeline.lua";
     fs::create_directories(folder_ + "/work");
     std::ofstream(folder_ + "/work/Cholfile.lua") << project_file(program);
   }
@@ -98,7 +98,8 @@ class Story {
   void note(const std::string& what, const Process& process) {
     if (!tell_) return;
     result_.story += "-- " + what + " at " + std::to_string(world_.now()) + " after " +
-                     std::to_string(process.points_passed()) + " points\n" + process.output() + "\n";
+                     std::to_string(process.points_passed()) + " points\n" + process.output() +
+                     "\n";
   }
 
   void live_and_die() {
@@ -111,8 +112,8 @@ class Story {
     std::unique_ptr<Process> process = begin(wanted);
     watch(*process, 3 * kDay);
     after(*process, "crashed");
-    world_.advance(world_.now() + (dice_.chance(0.8) ? dice_.between(0, 20)
-                                                     : dice_.between(20, 4000)));
+    world_.advance(world_.now() +
+                   (dice_.chance(0.8) ? dice_.between(0, 20) : dice_.between(20, 4000)));
   }
 
   // A process that sleeps so long that another takes its run, and then wakes.
@@ -122,7 +123,8 @@ class Story {
     std::string run = run_id();
     if (zombie->over() || run.empty()) return after(*zombie, "ended before it was a zombie");
     std::error_code ignored;
-    fs::remove(folder_ + "/state/runs/" + run + "/lock", ignored);  // as a server of locks that restarts
+    fs::remove(folder_ + "/state/runs/" + run + "/lock",
+               ignored);  // as a server of locks that restarts
     std::unique_ptr<Process> heir = begin(options());
     heir->run_for(dice_.between(0.1, 60));
     zombie->wake();
@@ -190,9 +192,10 @@ class Story {
   void reap() {
     ProcessOptions wanted;
     wanted.state = folder_ + "/state";
-    wanted.program = "local native = ...\n"
-                     "for _ = 1, 20 do native.instance.reap {} native.wait.sleep(10) end\n"
-                     "return 0";
+    wanted.program =
+        "local native = ...\n"
+        "for _ = 1, 20 do native.instance.reap {} native.wait.sleep(10) end\n"
+        "return 0";
     std::unique_ptr<Process> process = begin(wanted);
     watch(*process, kDay);
     if (process->exit_code() != 0) world_.violate("the reaper failed: " + process->output());
@@ -211,8 +214,9 @@ class Story {
 
   // Instances that were ended without ever being adopted have no time of their own in the ledger.
   static bool lost_unseen(Ledger& ledger) {
-    return ledger.one("SELECT count(*) FROM res WHERE live_at IS NULL AND gone_at IS NOT NULL "
-                      "AND state = 'gone'") != "0";
+    return ledger.one(
+               "SELECT count(*) FROM res WHERE live_at IS NULL AND gone_at IS NOT NULL "
+               "AND state = 'gone'") != "0";
   }
 
   // The finished run once more in a fresh process: the same steps, and nothing is done.

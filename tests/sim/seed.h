@@ -11,9 +11,9 @@ namespace choline::sim {
 struct SeedResult {
   std::vector<std::string> violations;
   int processes = 0, crashes = 0, replays = 0, zombies = 0, instances = 0;
-  bool whole = false;      // with the stdlib
-  double seconds = 0;      // of virtual time
-  std::string story;       // what each process said, when it is wanted
+  bool whole = false;  // with the stdlib
+  double seconds = 0;  // of virtual time
+  std::string story;   // what each process said, when it is wanted
 };
 
 // `folder` is empty or absent, on a fast file system; it is emptied.

@@ -118,8 +118,8 @@ void take_line(const std::string& line, Totals& totals) {
   }
   unsigned long n[7] = {};
   double seconds = 0;
-  if (std::sscanf(line.c_str(), "total %lu %lu %lu %lu %lu %lu %lu %lf", &n[0], &n[1], &n[2],
-                  &n[3], &n[4], &n[5], &n[6], &seconds) == 8) {
+  if (std::sscanf(line.c_str(), "total %lu %lu %lu %lu %lu %lu %lu %lf", &n[0], &n[1], &n[2], &n[3],
+                  &n[4], &n[5], &n[6], &seconds) == 8) {
     totals.seeds += n[0];
     totals.whole += n[1];
     totals.processes += n[2];
@@ -157,9 +157,9 @@ Totals run_all(const std::vector<uint64_t>& seeds, uint64_t workers, bool first_
     int status = 0;
     waitpid(child, &status, 0);
     if (status != 0) {
-      totals.failures.emplace(UINT64_MAX - worker, "worker " + std::to_string(worker) +
-                                                       " died with status " +
-                                                       std::to_string(status));
+      totals.failures.emplace(
+          UINT64_MAX - worker,
+          "worker " + std::to_string(worker) + " died with status " + std::to_string(status));
     }
   }
   return totals;
@@ -182,11 +182,12 @@ int simulate(const Options& options, const std::vector<uint64_t>& seeds) {
     std::ofstream(options.record + "/seed-" + std::to_string(seed))
         << seed << "\n# " << one_line(why) << "\n";
   }
-  std::printf("%lu seeds (%lu with the stdlib) in %.1f s, %.0f a second: %lu processes, %lu crashes, "
-              "%lu zombies, %lu instances, %lu replays, %.0f virtual hours\n",
-              totals.seeds, totals.whole, took.count(),
-              static_cast<double>(totals.seeds) / took.count(), totals.processes, totals.crashes,
-              totals.zombies, totals.instances, totals.replays, totals.seconds / 3600);
+  std::printf(
+      "%lu seeds (%lu with the stdlib) in %.1f s, %.0f a second: %lu processes, %lu crashes, "
+      "%lu zombies, %lu instances, %lu replays, %.0f virtual hours\n",
+      totals.seeds, totals.whole, took.count(), static_cast<double>(totals.seeds) / took.count(),
+      totals.processes, totals.crashes, totals.zombies, totals.instances, totals.replays,
+      totals.seconds / 3600);
   uint64_t failed = totals.failures.size();
   std::printf("%lu passed, %lu failed\n", seeds.size() - std::min<size_t>(seeds.size(), failed),
               failed);
@@ -243,13 +244,20 @@ Options read(int argc, char** argv) {
     std::string word = argv[at];
     auto value = [&]() -> std::string { return at + 1 < argc ? argv[++at] : ""; };
     auto number = [&] { return std::strtoull(value().c_str(), nullptr, 10); };
-    if (word == "--from") options.from = number();
-    else if (word == "--seeds") options.seeds = number();
-    else if (word == "--workers") options.workers = number();
-    else if (word == "--record") options.record = value();
-    else if (word == "--regress") options.regress = value();
-    else if (word == "--mutant") options.mutant = value();
-    else if (word == "--mutants") options.mutants = true;
+    if (word == "--from")
+      options.from = number();
+    else if (word == "--seeds")
+      options.seeds = number();
+    else if (word == "--workers")
+      options.workers = number();
+    else if (word == "--record")
+      options.record = value();
+    else if (word == "--regress")
+      options.regress = value();
+    else if (word == "--mutant")
+      options.mutant = value();
+    else if (word == "--mutants")
+      options.mutants = true;
     else if (word == "--seed") {
       options.from = number();
       options.one = true;

@@ -16,7 +16,9 @@ end
 
 local function must_go_on(raised)
   local kind <const> = kind_of(raised)
-  if kind == "cancelled" or kind == "divergence" or type(raised) ~= "table" then error(raised, 0) end
+  if kind == "cancelled" or kind == "divergence" or type(raised) ~= "table" then
+    error(raised, 0)
+  end
   return kind
 end
 
@@ -99,7 +101,8 @@ if not ok then
     return 8
   end
   native.instance.release_all(id)
-  native.run.set_state("failed", { kind = kind_of(why), message = type(why) == "table" and why.message
+  native.run.set_state("failed",
+    { kind = kind_of(why), message = type(why) == "table" and why.message
     or tostring(why) })
   native.sys.write(2, kind_of(why))
   native.run.disown()

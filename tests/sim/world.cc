@@ -176,8 +176,8 @@ std::pair<Command*, bool> World::start(Server& server, const std::string& key, c
   }
   double step = std::max(0.5, planned / 5);
   for (int number = 1; number <= 5; ++number) {
-    made.lines.emplace_back(step * number * 0.9,
-                            "step=" + std::to_string(number) + " loss=" + std::to_string(9 - number));
+    made.lines.emplace_back(step * number * 0.9, "step=" + std::to_string(number) +
+                                                     " loss=" + std::to_string(9 - number));
   }
   auto [place, fresh] = server.commands.emplace(key, std::move(made));
   return {&place->second, false};

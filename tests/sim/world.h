@@ -1,5 +1,5 @@
-// What is true outside choline in a simulation, and survives its crashes: a cloud with instances and
-// the commands on them, a bill, and the invariants that are watched while all this changes.
+// What is true outside choline in a simulation, and survives its crashes: a cloud with instances
+// and the commands on them, a bill, and the invariants that are watched while all this changes.
 #pragma once
 
 #include <map>
@@ -15,21 +15,21 @@ namespace choline::sim {
 
 // How bad the world of one seed is. All times in seconds.
 struct Weather {
-  double latency = 1;         // of a request, at most, most of the time
-  double flight = 8;          // of a request, ever
-  double lag = 8;             // of a list, ever
-  double settle = 20;         // what the provider declares: more than both together
-  double lost = 0;            // probabilities for a launch: its request is lost,
-  double lost_reply = 0;      // its reply is lost,
-  double refused = 0;         // it is refused for want of capacity,
-  double doubled = 0;         // and two are made when the reply is lost
-  double failing = 0;         // any other request fails
-  bool together = false;      // both are seen at once
-  double partial = 0;         // lists begin to be incomplete, for up to a minute
-  double preempted = 0;       // an instance is taken away within `life`
+  double latency = 1;     // of a request, at most, most of the time
+  double flight = 8;      // of a request, ever
+  double lag = 8;         // of a list, ever
+  double settle = 20;     // what the provider declares: more than both together
+  double lost = 0;        // probabilities for a launch: its request is lost,
+  double lost_reply = 0;  // its reply is lost,
+  double refused = 0;     // it is refused for want of capacity,
+  double doubled = 0;     // and two are made when the reply is lost
+  double failing = 0;     // any other request fails
+  bool together = false;  // both are seen at once
+  double partial = 0;     // lists begin to be incomplete, for up to a minute
+  double preempted = 0;   // an instance is taken away within `life`
   double life = 300;
-  double broken_link = 0;     // a link dies within a minute
-  double crashing = 0;        // a command ends with an error
+  double broken_link = 0;  // a link dies within a minute
+  double crashing = 0;     // a command ends with an error
 };
 Weather weather_of(uint64_t seed);
 
@@ -39,7 +39,7 @@ struct Command {
   int code = 0, signal = 0;
   bool oom = false;
   std::vector<std::pair<double, std::string>> lines;  // of its log, by seconds since its start
-  size_t applied = 0;                                  // lines whose effects have happened
+  size_t applied = 0;                                 // lines whose effects have happened
 
   double ends() const { return started + seconds; }
   std::string log(double now) const;
@@ -91,7 +91,7 @@ class World {
   const Weather& weather() const { return weather_; }
   uint64_t seed() const { return seed_; }
   std::vector<std::string> alive() const;  // told in words
-  double bill() const;  // USD
+  double bill() const;                     // USD
   size_t launches() const { return servers_.size(); }
 
   void violate(const std::string& what);

@@ -11,7 +11,8 @@ pipeline "sweep" (function()
   local scores = parallel { lr = { 1, 2, 3 } } (function(at)
     local one <close> = side:acquire()
     one:push(".", "/work")
-    return one:run("work " .. 10 * at.lr, { check = false, metrics = { loss = "loss=(%S+)" } }).seconds
+    return one:run("work " .. 10 * at.lr,
+      { check = false, metrics = { loss = "loss=(%S+)" } }).seconds
   end)
   sleep "30s"
   log.info("fastest %s", best(scores).point.lr)

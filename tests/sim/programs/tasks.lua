@@ -5,7 +5,8 @@ local other = instance "other" { from = { here { price = "$1/h" } } }
 sync "code" { from = ".", to = "box:/work" }
 sync "checkpoints" { from = "box:/work/checkpoints", to = "./checkpoints", every = "10s" }
 
-task "prep" { on = box, run = "work 10", retry = retry { max = 5, on = { "crashed", "oom" }, wait = "5s" },
+task "prep" { on = box, run = "work 10",
+  retry = retry { max = 5, on = { "crashed", "oom" }, wait = "5s" },
   failover = failover { on = { "preempted", "lost" } } }
 
 task "train" {
@@ -19,6 +20,7 @@ task "train" {
   timeout  = "1h",
 }
 
-task "eval" { on = other, run = "work 20", retry = retry { max = 2, on = { "crashed" }, wait = "1s" } }
+task "eval" { on = other, run = "work 20",
+  retry = retry { max = 2, on = { "crashed" }, wait = "1s" } }
 
 budget "$50"
