@@ -1,5 +1,7 @@
 // native.task: what Lua can do with tasks.
+#include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "lua/border.h"
 #include "lua/failure.h"
@@ -249,6 +251,21 @@ int shield_ended(lua_State* L, int status, lua_KContext) {
   return lua_gettop(L) - 1;
 }
 
+// In slices, of which a machine that sleeps uses up one at most.
+void arm_shield(Host& host, Task* task, Shield& shield, double seconds) {
+  constexpr double kSlice = 30;
+  double slice = std::min(seconds, kSlice);
+  Host* self = &host;
+  auto id = std::make_shared<TimerId>(0);  // shared with the callback, which must know its own id
+  *id = host.loop().timer(slice, [self, task, id, left = seconds - slice] {
+    for (Shield& each : task->shields) {
+      if (each.timer == *id && left > 0) return arm_shield(*self, task, each, left);
+    }
+    self->break_shield(task, *id);
+  });
+  shield.timer = *id;
+}
+
 int shield(lua_State* L) {
   lua_Number seconds = luaL_checknumber(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -256,12 +273,7 @@ int shield(lua_State* L) {
   Task* task = host.current();
   if (!task) return raise_failure(L, "invalid", "no task is running");
   bool good = guarded_body(host, [&] {
-    task->shields.emplace_back();
-    TimerId* timer = &task->shields.back().timer;
-    Host* self = &host;
-    auto id = std::make_shared<TimerId>(0);  // shared with the callback, which must know its own id
-    *id = host.loop().timer(seconds, [self, task, id] { self->break_shield(task, *id); });
-    *timer = *id;
+    arm_shield(host, task, task->shields.emplace_back(), seconds);
     return true;
   });
   if (!good) return raise_scratch(L);

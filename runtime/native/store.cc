@@ -141,13 +141,17 @@ Result<Json> events(Services& services, const Json& args) {
 }
 
 Json instance_to_json(const ResourceRow& row, double now) {
-  Json out = {
-      {"tag", row.tag},           {"name", row.name},
-      {"run", row.run},           {"step", row.step},
-      {"provider", row.provider}, {"state", to_text(row.state)},
-      {"price", row.price},       {"created", row.intended_at},
-      {"cost", row.cost(now)},    {"keep", row.spec.is_object() && row.spec.value("keep", false)},
-      {"handle", row.handle.is_null() ? Json::object() : row.handle}};
+  Json out = {{"tag", row.tag},
+              {"name", row.name},
+              {"run", row.run},
+              {"step", row.step},
+              {"provider", row.provider},
+              {"state", to_text(row.state)},
+              {"price", row.price},
+              {"created", row.intended_at},
+              {"cost", row.cost(now)},
+              {"keep", row.spec.is_object() && row.spec.value("keep", false)},
+              {"handle", row.handle.is_null() ? Json::object() : row.handle}};
   if (!row.provider_id.empty()) out["provider_id"] = row.provider_id;
   if (!row.host.empty()) out["host"] = row.host;
   if (row.gone_at) out["ended"] = *row.gone_at;

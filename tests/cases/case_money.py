@@ -36,7 +36,8 @@ class Kept(Case):
 
     def test_a_kept_instance_is_listed_with_its_price(self):
         [instance] = self.instances()
-        self.assertEqual((instance["kept"], instance["price"], instance["state"]), (True, 0.5, "live"))
+        self.assertEqual((instance["kept"], instance["price"], instance["state"]),
+                         (True, 0.5, "live"))
         self.assert_says(self.choline("instances").out, "kept", "$0.50/h")
 
     def test_gc_leaves_it_alone_and_says_what_ends_it(self):
@@ -79,7 +80,8 @@ class Stopping(Case):
     def test_a_second_ctrl_c_leaves_and_gc_finishes_the_stop(self):
         self.leave_at_once()
         [run] = self.runs()
-        self.assertEqual((run["state"], run["interrupted"], run["stopping"]), ("running", True, True))
+        self.assertEqual((run["state"], run["interrupted"], run["stopping"]),
+                         ("running", True, True))
         self.assertEqual(len(self.instances()), 1)
         self.choline("gc", "--yes")
         self.assert_nothing_lives()

@@ -139,7 +139,8 @@ end)
     end
     local code <const>, err <const>, world <const> = stopped(false)
     t.equal(code, 130)
-    t.contains(err, "stopping: ending commands, bringing files back and releasing gpu (local, $0.10/h)")
+    t.contains(err,
+      "stopping: ending commands, bringing files back and releasing gpu (local, $0.10/h)")
     t.equal(world:alive(), 0)
     t.equal(world.runs.run001.state, "stopped")
     t.equal(world.violations, {})

@@ -213,7 +213,9 @@ local function instance_part(boot)
     end
     return done
   end
-  function part.reap() return { ended = {}, lost = {}, kept = {}, foreign = {}, incomplete = {} } end
+  function part.reap()
+    return { ended = {}, lost = {}, kept = {}, foreign = {}, incomplete = {} }
+  end
   return part
 end
 
