@@ -152,6 +152,7 @@ function Reading:call(chunk)
   local where <const>, message <const> = place_of(self, result)
   if self.by_path[where.file] == nil then where.file = self.raised_at.file end
   self:problem(where, message)
+  self.broke_off = true
   return false
 end
 

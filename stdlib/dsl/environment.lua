@@ -143,10 +143,13 @@ local function declare(reading, word, object, declaration, given)
 end
 
 --- Declarations written without a table, or with only a name, get what their defaults say.
+--- When reading broke off, the last one was just being written: nothing is said of what it lacks.
 function M.complete(reading)
-  for _, pending in ipairs(reading.pending) do
+  for index, pending in ipairs(reading.pending) do
     if not pending.declaration.complete then
-      declare(reading, pending.word, pending.object, pending.declaration, {})
+      local cut <const> = reading.broke_off and index == #reading.pending
+      declare(reading, pending.word, pending.object, pending.declaration,
+        cut and unknown or {})
     end
   end
 end

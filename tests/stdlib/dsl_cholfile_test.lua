@@ -180,6 +180,13 @@ sync "c" { from = "box:/a", to = "box:/b" }]])
     t.equal(problems(t, box .. train .. 'on("preemptd", function() end)'), {
       '3:4: unknown event "preemptd"; did you mean "preempted"?' })
   end,
+  ["of a declaration whose table could not be made nothing more is said"] = function(t)
+    t.equal(#problems(t, [[
+secret "KEY" {}
+local box = instance "box" {}
+task "t" { on = box, run = "echo " .. secret.KEY }]]), 1)
+  end,
+
   ["handlers, pipelines and messages are kept in order"] = function(t)
     local program <const> = load(t, [[
 on("lost", function() end)
