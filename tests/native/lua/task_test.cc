@@ -130,6 +130,20 @@ TEST_CASE("a shield holds a cancellation off for its seconds and no longer") {
   CHECK(test.loop.timers_waiting() == 0);
 }
 
+TEST_CASE("a machine that sleeps does not use up a shield") {
+  LuaTest test(test_options());
+  test.loop.timer(5, [&test] { test.loop.suspend(3600); });
+  CHECK(test.value(R"(
+    local t = task.spawn('t', function()
+      task.shield(100, function() test.sleep(10) test.sleep(10) test.log('kept') end)
+    end)
+    test.sleep(1)
+    task.cancel(t)
+    return {(task.try(t))})") == "[true]");
+  CHECK(test.lines == std::vector<std::string>{"kept"});
+  CHECK(test.loop.timers_waiting() == 0);
+}
+
 TEST_CASE("an event wakes all who wait, and those who come later at once") {
   LuaTest test(test_options());
   CHECK(test.value(R"(
