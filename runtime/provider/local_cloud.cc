@@ -15,55 +15,13 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "io/files.h"
 #include "provider/local_processes.h"
 
 namespace choline {
 namespace {
 
 namespace fs = std::filesystem;
-
-Result<std::string> read_text(const std::string& path) {
-  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return errno_error("open " + choline::quoted(path), errno);
-  std::string text;
-  char buffer[65536];
-  for (;;) {
-    ssize_t got = read(fd.get(), buffer, sizeof buffer);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return errno_error("read " + choline::quoted(path), errno);
-    if (got == 0) return text;
-    text.append(buffer, static_cast<size_t>(got));
-  }
-}
-
-Status write_all(int fd, std::string_view text, const std::string& path) {
-  while (!text.empty()) {
-    ssize_t put = write(fd, text.data(), text.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return errno_error("write " + choline::quoted(path), errno);
-    text.remove_prefix(static_cast<size_t>(put));
-  }
-  if (fsync(fd) != 0) return errno_error("fsync " + choline::quoted(path), errno);
-  return done();
-}
-
-Status replace_text(const std::string& path, std::string_view text) {
-  std::string aside = path + ".new";
-  UniqueFd fd(open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!fd) return errno_error("open " + choline::quoted(aside), errno);
-  Status written = write_all(fd.get(), text, aside);
-  if (!written) return written;
-  if (rename(aside.c_str(), path.c_str()) != 0)
-    return errno_error("rename to " + choline::quoted(path), errno);
-  return done();
-}
-
-Status make_folders(const std::string& path) {
-  std::error_code fault;
-  fs::create_directories(path, fault);
-  if (fault) return errno_error("create folder " + choline::quoted(path), fault.value());
-  return done();
-}
 
 ProviderError rejected(ErrorKind kind, Scope scope, std::string message) {
   ProviderError error;
@@ -146,7 +104,7 @@ struct LocalCloud::Book {
 
 Result<std::optional<LocalCloud::Book>> LocalCloud::read_book(const std::string& id) const {
   if (id.empty() || id.find('/') != std::string::npos || id[0] == '.') return std::optional<Book>();
-  Result<std::string> text = read_text(folder(id) + "/meta.json");
+  Result<std::string> text = read_file(folder(id) + "/meta.json");
   if (!text) {
     if (text.error().kind == ErrorKind::not_found) return std::optional<Book>();
     return text.error();
@@ -159,7 +117,7 @@ Result<std::optional<LocalCloud::Book>> LocalCloud::read_book(const std::string&
 }
 
 Status LocalCloud::write_book(const Book& book) const {
-  return replace_text(folder(book.id) + "/meta.json", to_text(book.to_json()) + "\n");
+  return write_atomic(folder(book.id) + "/meta.json", to_text(book.to_json()) + "\n", 0600);
 }
 
 // A folder without a book was being made or removed by a process that died: nothing runs in it and
@@ -190,10 +148,7 @@ Result<std::vector<LocalCloud::Book>> LocalCloud::books() const {
 }
 
 Status LocalCloud::append_bill(const Json& entry) const {
-  std::string path = root_ + "/bill.jsonl";
-  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  if (!fd) return errno_error("open " + choline::quoted(path), errno);
-  return write_all(fd.get(), to_text(entry) + "\n", path);
+  return append_file(root_ + "/bill.jsonl", to_text(entry) + "\n", 0600);
 }
 
 // The bill first: should this process die in between, the entry comes twice and counts once.
@@ -377,7 +332,7 @@ Result<Terminated> LocalCloud::terminate(const std::string& id, double now) {
 }
 
 Result<Json> LocalCloud::read_faults() const {
-  Result<std::string> text = read_text(root_ + "/faults.json");
+  Result<std::string> text = read_file(root_ + "/faults.json");
   if (!text) {
     if (text.error().kind == ErrorKind::not_found) return Json(Json::array());
     return text.error();
@@ -389,7 +344,7 @@ Result<Json> LocalCloud::read_faults() const {
 }
 
 Status LocalCloud::write_faults(const Json& faults) const {
-  return replace_text(root_ + "/faults.json", to_text(faults) + "\n");
+  return write_atomic(root_ + "/faults.json", to_text(faults) + "\n", 0600);
 }
 
 // One pending fault of that kind, used up; null when there is none.
@@ -488,7 +443,7 @@ Result<Json> LocalCloud::bill(double now) const {
   Result<Lock> lock = Lock::take(root_);
   if (!lock) return lock.error();
   std::map<std::string, Json> entries;
-  Result<std::string> text = read_text(root_ + "/bill.jsonl");
+  Result<std::string> text = read_file(root_ + "/bill.jsonl");
   if (!text && text.error().kind != ErrorKind::not_found) return text.error();
   for (const std::string& line : split(text ? *text : std::string(), '\n')) {
     if (line.empty()) continue;
