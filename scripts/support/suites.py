@@ -197,6 +197,8 @@ def docs(session):
 def sim(session):
     """The engine on virtual time over a world that fails it; its guards, each of which must be
     missed when it is taken away; and the real program, killed at its crash points."""
+    if not session.build(BUILD, targets=("choline_sim",)):
+        return
     program = BUILD / "tests" / "choline_sim"
     session.suite([program, "--seeds", "10000", "--record", "tests/regress"], "seeds")
     session.suite([program, "--mutants", "--seeds", "1000"], "mutants")
@@ -208,7 +210,8 @@ def sim(session):
 
 @phase("clang")
 def clang(session):
-    session.build(BUILD / "clang", "--type", "Debug", "-DCMAKE_CXX_COMPILER=clang++")
+    session.build(BUILD / "clang", "--type", "Debug", "-DCMAKE_CXX_COMPILER=clang++",
+                  targets=("all", "choline_sim"))
 
 
 @phase("c-lua")
