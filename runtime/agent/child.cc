@@ -132,7 +132,10 @@ void Child::check_end() {
 
 void Child::kill(int number) {
   if (pid_ <= 0) return;
-  if (number == SIGKILL) kill_tree(pid_, number);
+  if (number == SIGKILL) {
+    ::kill(pid_, SIGSTOP);  // or it may see its children die and end by itself, with their code
+    kill_tree(pid_, number);
+  }
   kill_group(pid_, number);
   ::kill(pid_, number);  // it may not have made its group yet
 }

@@ -157,8 +157,9 @@ TEST_CASE("a sync that is destroyed at any time stops, and leaves whole files on
       loop.run();
     }
     loop.run();  // nothing is left to wait for
-    for (const auto& [path, text] : picture(temp.to())) {
-      if (text.starts_with("1 ")) CHECK_MESSAGE(good[path] == text, path);
+    for (const auto& entry : picture(temp.to())) {
+      if (entry.second.starts_with("1 "))
+        CHECK_MESSAGE(good[entry.first] == entry.second, entry.first);
     }
   }
 }

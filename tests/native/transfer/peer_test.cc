@@ -113,10 +113,10 @@ Entry entry(std::string path, EntryKind kind = EntryKind::file, std::string link
 
 // Each file of `to` is one of those offered, whole; nothing else is there but parts in progress.
 void check_whole(const std::string& to, const std::map<std::string, std::string>& good) {
-  for (const auto& [path, text] : picture(to)) {
-    auto found = good.find(path);
-    REQUIRE_MESSAGE(found != good.end(), path);
-    if (text.starts_with("1 ")) CHECK_MESSAGE(found->second == text, path);
+  for (const auto& entry : picture(to)) {
+    auto found = good.find(entry.first);
+    REQUIRE_MESSAGE(found != good.end(), entry.first);
+    if (entry.second.starts_with("1 ")) CHECK_MESSAGE(found->second == entry.second, entry.first);
   }
 }
 
