@@ -174,8 +174,14 @@ def stdlib(session):
 @phase("gates", quick=True)
 def gates(session):
     values = session.environment(CHOLINE_BUILD=str(BUILD))
-    command = [sys.executable, "tests/gates/run.py", *(["--quick"] if session.quick else [])]
-    session.suite(command, "gates", env=values)
+    session.suite([sys.executable, "tests/gates/run.py", "--quick"], "gates", env=values)
+
+
+@phase("gates-full")
+def gates_full(session):
+    """All gates once more, with those that compile or lint every file."""
+    values = session.environment(CHOLINE_BUILD=str(BUILD))
+    session.suite([sys.executable, "tests/gates/run.py"], "gates-full", env=values, timeout=2400)
 
 
 @phase("cases")

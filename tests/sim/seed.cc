@@ -21,8 +21,7 @@ constexpr int kWholeEvery = 10;  // every so many seeds run with the whole stdli
 class Story {
  public:
   Story(uint64_t seed, std::string folder, bool tell)
-      : seed_(seed),
-        folder_(std::move(folder)),
+      : folder_(std::move(folder)),
         tell_(tell),
         world_(seed),
         dice_(derived(seed, "story")) {
@@ -259,7 +258,6 @@ class Story {
     }
   }
 
-  uint64_t seed_;
   std::string folder_;
   bool tell_;
   World world_;
