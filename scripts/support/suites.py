@@ -20,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import processes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build"
+BUILD = ROOT / "build"  # or what --build says; the other builds lie below it
 CORES = os.cpu_count() or 2
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
 DOCTEST = re.compile(r"test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed")
@@ -117,7 +117,7 @@ class Session:
         environment = dict(os.environ)
         command = [ROOT / "scripts/build", "--dir", folder, *options, *targets]
         code, _ = self.run(command, "build", timeout=2400, env=environment)
-        return self.check(code == 0, f"build into {folder.relative_to(ROOT)}")
+        return self.check(code == 0, f"build into {folder}")
 
 
 def programs(folder):
@@ -267,6 +267,8 @@ def read_arguments():
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"phases:\n{listing}\n\nexample: scripts/test --quick")
     parser.add_argument("--quick", action="store_true", help="what a developer needs each time")
+    parser.add_argument("--build", metavar="FOLDER", default=BUILD, type=pathlib.Path,
+                        help="where to build and to leave the logs (build)")
     parser.add_argument("phases", nargs="*", metavar="PHASE", help="run these phases only")
     options = parser.parse_args()
     unknown = [name for name in options.phases if name not in PHASES]
@@ -276,7 +278,9 @@ def read_arguments():
 
 
 def main():
+    global BUILD
     options = read_arguments()
+    BUILD = options.build.resolve()
     chosen = options.phases or [
         name for name, (_, quick) in PHASES.items() if quick or not options.quick]
     if "leftovers" not in chosen:
