@@ -9,8 +9,6 @@ namespace choline {
 
 namespace {
 
-constexpr int kBusyMilliseconds = 10'000;
-
 bool is_disk_full(int code, int system_error) {
   if ((code & 0xff) == SQLITE_FULL) return true;
   return (code & 0xff) == SQLITE_IOERR &&

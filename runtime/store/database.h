@@ -16,6 +16,9 @@ struct sqlite3_stmt;
 
 namespace choline {
 
+// How long a statement waits for other processes before its error is `transient`.
+constexpr int kBusyMilliseconds = 10'000;
+
 class Database {
  public:
   // still: to be read only, and nobody is writing; needs no file beside it.

@@ -193,6 +193,19 @@ Result<int64_t> take_run(Txn& txn, const std::string& run, const Json& owner) {
   return *epoch;
 }
 
+Status check_epoch(Database& db, const std::string& run, int64_t epoch) {
+  Query query(db, "SELECT epoch FROM run WHERE id=?", run);
+  bool found = query.next();
+  if (Status read = query.status(); !read) return read;
+  if (found && query.integer(0) == epoch) return done();
+  return Error(ErrorKind::conflict,
+               "run " + run +
+                   " was taken over by another process; this one stops without "
+                   "touching it (see 'choline status " +
+                   run + "')",
+               {{"run", run}, {"epoch", epoch}});
+}
+
 Status leave_run(Txn& txn, const std::string& run, int64_t epoch) {
   return Query(txn.db(), "UPDATE run SET owner=NULL WHERE id=? AND epoch=?", run, epoch).run();
 }

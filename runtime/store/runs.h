@@ -55,6 +55,8 @@ Result<std::vector<SourceRow>> list_sources(Database& db, const std::string& run
 
 // Takes the run: a new epoch and owner. Gives the epoch.
 Result<int64_t> take_run(Txn& txn, const std::string& run, const Json& owner);
+// A conflict when the run was taken since `epoch`.
+Status check_epoch(Database& db, const std::string& run, int64_t epoch);
 Status leave_run(Txn& txn, const std::string& run, int64_t epoch);
 // `at` becomes `finished` when the state is an end, else there is none.
 Status set_run_state(Txn& txn, const std::string& run, const std::string& state,

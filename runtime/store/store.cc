@@ -4,8 +4,11 @@
 #include <sys/vfs.h>
 
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
+#include "base/random.h"
 #include "store/crash.h"
 #include "store/database.h"
 #include "store/metrics.h"
@@ -36,13 +39,24 @@ Result<std::string> journal_mode(Database& db) {
   return now;
 }
 
-Status set_up(Database& db) {
-  // WAL is a property of the file; asking for it again would cost a lock.
-  Result<std::string> mode = journal_mode(db);
-  if (!mode) return mode.error();
-  if (*mode != "wal") {
-    if (Status set = db.script("PRAGMA journal_mode=WAL"); !set) return set;
+// WAL is a property of the file; asking for it again would cost a lock. Of processes that make the
+// same store at once all but one are refused without a wait by SQLite, so they wait here.
+Status enter_wal(Database& db) {
+  constexpr uint64_t kMostPause = 10;  // ms; random, so that two do not meet again
+  auto last = std::chrono::steady_clock::now() + std::chrono::milliseconds(kBusyMilliseconds);
+  while (true) {
+    Result<std::string> mode = journal_mode(db);
+    if (!mode) return mode.error();
+    if (*mode == "wal") return done();
+    Status set = db.script("PRAGMA journal_mode=WAL");
+    bool is_busy = !set && set.error().kind == ErrorKind::transient;
+    if (!is_busy || std::chrono::steady_clock::now() > last) return set;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1 + random_u64() % kMostPause));
   }
+}
+
+Status set_up(Database& db) {
+  if (Status entered = enter_wal(db); !entered) return entered;
   return db.script("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;");
 }
 
@@ -97,16 +111,7 @@ std::optional<std::string> network_file_system(const std::string& folder) {
 }
 
 Status Txn::fence(const std::string& run, int64_t epoch) {
-  Query query(db_, "SELECT epoch FROM run WHERE id=?", run);
-  bool found = query.next();
-  if (Status read = query.status(); !read) return read;
-  if (found && query.integer(0) == epoch) return done();
-  return Error(ErrorKind::conflict,
-               "run " + run +
-                   " was taken over by another process; this one stops without "
-                   "touching it (see 'choline status " +
-                   run + "')",
-               {{"run", run}, {"epoch", epoch}});
+  return check_epoch(db_, run, epoch);
 }
 
 Status Txn::try_change(const std::function<Status(Txn&)>& change) {

@@ -6,8 +6,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <barrier>
 #include <cstdio>
 #include <functional>
+#include <thread>
+#include <vector>
 
 #include "store/database.h"
 #include "store/events.h"
@@ -83,6 +87,28 @@ TEST_CASE("a store is made where there is none and found again with the same ins
   struct stat facts {};
   REQUIRE(::stat(folder.c_str(), &facts) == 0);
   CHECK((facts.st_mode & 0777) == 0700);
+}
+
+TEST_CASE("many who make the same store at once all get it") {
+  constexpr int kRounds = 25;
+  constexpr int kOpeners = 8;
+  for (int round = 0; round < kRounds; ++round) {
+    TempFolder temp;
+    std::barrier start(kOpeners);
+    std::vector<std::string> said(kOpeners);
+    std::vector<std::thread> openers;
+    for (size_t index = 0; index < kOpeners; ++index) {
+      openers.emplace_back([&, index] {
+        SimLoop loop;
+        start.arrive_and_wait();
+        Result<std::unique_ptr<Store>> store = Store::open(loop, temp.path() + "/choline");
+        said[index] = store ? (*store)->install() : store.error().message;
+      });
+    }
+    for (std::thread& opener : openers) opener.join();
+    CHECK(said[0].size() == 8);
+    CHECK(std::count(said.begin(), said.end(), said[0]) == kOpeners);
+  }
 }
 
 TEST_CASE("a store with a newer schema is refused and left as it is") {
