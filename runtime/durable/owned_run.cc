@@ -14,6 +14,7 @@ namespace {
 
 // Seeds stay exact in programs whose numbers are doubles.
 constexpr uint64_t kSeedMask = (uint64_t{1} << 53) - 1;
+constexpr double kBetweenLooks = 10;  // seconds; whether the run is still ours
 
 Error owned_elsewhere(const RunRow& row) {
   std::string text = "run " + row.id + " is owned by another process";
@@ -52,6 +53,7 @@ OwnedRun::OwnedRun(Loop& loop, Store& store, RunRow row, RunLock lock)
     : loop_(loop), store_(store), row_(std::move(row)), lock_(std::move(lock)) {}
 
 OwnedRun::~OwnedRun() {
+  loop_.cancel(watching_);
   if (steps_) steps_->close();
   if (requests_) requests_->close();
 }
@@ -94,7 +96,27 @@ Status OwnedRun::load(WhenQuiet when_quiet) {
   auto requests = RequestServer::listen(loop_, folder());
   if (!requests) return requests.error();
   requests_ = std::move(*requests);
+  self_ = std::make_shared<OwnedRun*>(this);
+  loop_.on_clock_jump([self = std::weak_ptr<OwnedRun*>(self_)] {
+    if (std::shared_ptr<OwnedRun*> alive = self.lock()) (*alive)->look();
+  });
+  watch();
   return done();
+}
+
+// A process that only waits writes nothing, so no fence would tell it that its run was taken while
+// it slept. It looks by itself, and at once when the machine has woken.
+void OwnedRun::watch() {
+  watching_ = loop_.timer(kBetweenLooks, [this] {
+    look();
+    watch();
+  });
+}
+
+void OwnedRun::look() {
+  if (!lock_ || mutant("no-look")) return;
+  Status held = check_epoch(store_.db(), row_.id, row_.epoch);
+  if (!held && held.error().kind == ErrorKind::conflict) steps_->fail(held.error());
 }
 
 Change OwnedRun::fenced(Change change) const {
@@ -175,6 +197,8 @@ void OwnedRun::broke(const Error& error) {
 
 void OwnedRun::disown() {
   if (!lock_) return;
+  self_.reset();
+  loop_.cancel(watching_);
   steps_->close();
   requests_->close();
   requests_.reset();

@@ -13,6 +13,7 @@
 #include "durable/owned_run_lock.h"
 #include "durable/requests.h"
 #include "durable/steps.h"
+#include "loop/loop.h"
 #include "store/events.h"
 #include "store/runs.h"
 #include "store/store.h"
@@ -67,6 +68,8 @@ class OwnedRun {
  private:
   OwnedRun(Loop& loop, Store& store, RunRow row, RunLock lock);
   Status load(WhenQuiet when_quiet);
+  void watch();
+  void look();
   void broke(const Error& error);
 
   Loop& loop_;
@@ -78,6 +81,8 @@ class OwnedRun {
   std::unordered_map<std::string, EventRow> events_;  // recorded before this process, by key
   std::map<std::string, int> ordinals_;               // of keys made of task and kind
   int64_t last_event_ = 0;
+  TimerId watching_ = 0;
+  std::shared_ptr<OwnedRun*> self_;  // for the loop, whose handler may outlive this
 };
 
 }  // namespace choline

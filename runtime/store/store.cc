@@ -12,6 +12,7 @@
 #include "store/crash.h"
 #include "store/database.h"
 #include "store/metrics.h"
+#include "store/runs.h"
 #include "store/schema.h"
 
 namespace choline {

@@ -25,6 +25,7 @@ const std::vector<Mutant>& all_mutants() {
       {"void-apart", "one transaction for the refusal and the row"},
       {"unproved-end", "looking whether a terminated instance has gone"},
       {"unordered-replay", "the order in which results are delivered again"},
+      {"no-look", "looking now and then whether the run is still ours"},
       {"no-fence", "the fence of the epoch"},
       {"no-keyed-start", "the same key for a start that is done again"},
       {"retry-doubt", "resolving a doubt before asking again"},
