@@ -1,48 +1,16 @@
 #include "durable/journal.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
-#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
 #include "base/digest.h"
 #include "base/mutant.h"
-#include "base/unique_fd.h"
+#include "io/files.h"
 
 namespace choline {
 
 namespace {
-
-Status write_all(int fd, std::string_view text, const std::string& path) {
-  while (!text.empty()) {
-    ssize_t count = ::write(fd, text.data(), text.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno_error("write '" + path + "'", errno);
-    text.remove_prefix(static_cast<size_t>(count));
-  }
-  return done();
-}
-
-Status sync_folder(const std::string& folder) {
-  UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd || ::fsync(fd.get()) != 0) return errno_error("sync '" + folder + "'", errno);
-  return done();
-}
-
-// Written aside, on the disk before its name is.
-Status write_durably(const std::string& path, std::string_view text) {
-  std::string aside = path + ".new";
-  UniqueFd fd(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!fd) return errno_error("open '" + aside + "'", errno);
-  if (Status wrote = write_all(fd.get(), text, aside); !wrote) return wrote;
-  if (::fsync(fd.get()) != 0) return errno_error("sync '" + aside + "'", errno);
-  if (::rename(aside.c_str(), path.c_str()) != 0)
-    return errno_error("rename '" + aside + "'", errno);
-  return sync_folder(std::filesystem::path(path).parent_path().string());
-}
 
 Status fence(Txn& txn, const std::string& run, int64_t epoch) {
   return mutant("no-fence") ? done() : txn.fence(run, epoch);
@@ -74,7 +42,7 @@ Change Journal::begin(StepRow row, bool resumed) const {
 Change Journal::finish(std::shared_ptr<StepRow> row) const {
   return [run = run_, epoch = epoch_, next_seq = next_seq_, row](Txn& txn) {
     if (Status fenced = fence(txn, run, epoch); !fenced) return fenced;
-    row->seq = (*next_seq)++;
+    if (!row->seq) row->seq = (*next_seq)++;
     return finish_step(txn, run, *row);
   };
 }
@@ -98,7 +66,7 @@ Status Journal::put_result(StepRow& row, const Result<Json>& result) const {
   std::error_code code;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), code);
   if (code) return errno_error("make the folder of '" + path + "'", code.value());
-  return write_durably(path, text);
+  return write_atomic(path, text, 0600);
 }
 
 Result<Json> Journal::get_result(const StepRow& row) const {

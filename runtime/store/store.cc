@@ -1,7 +1,9 @@
 #include "store/store.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
@@ -9,6 +11,7 @@
 #include <thread>
 
 #include "base/random.h"
+#include "base/unique_fd.h"
 #include "store/crash.h"
 #include "store/database.h"
 #include "store/metrics.h"
@@ -25,11 +28,15 @@ Status make_folder(const std::string& folder) {
   std::error_code code;
   std::filesystem::path path(folder);
   std::filesystem::create_directories(path.parent_path(), code);
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
+  if (::mkdir(folder.c_str(), 0700) != 0) {
+    if (errno == EEXIST) return done();
     Error error = errno_error("make the state folder '" + folder + "'", errno);
     error.message += "; make its parent writable, or choose another one with XDG_STATE_HOME";
     return error;
   }
+  // A power cut must not take the folder with what the first run was about to rent.
+  UniqueFd parent(::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (parent) ::fsync(parent.get());  // some file systems cannot
   return done();
 }
 
