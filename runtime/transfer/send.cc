@@ -344,13 +344,15 @@ Result<SyncReport> send_tree(FrameReader& in, FrameWriter& out, const std::strin
 }
 
 Status write_request(FrameWriter& out, ServeRole role, const std::string& path,
-                     const SyncOptions& options) {
+                     const SyncOptions& options, const std::vector<std::string>& names) {
   Json request = Json::object();
   request["magic"] = "choline-files";
   request["version"] = kTransferVersion;
-  request["role"] = role == ServeRole::send      ? "send"
-                    : role == ServeRole::receive ? "receive"
-                                                 : "checkpoints";
+  request["role"] = role == ServeRole::send        ? "send"
+                    : role == ServeRole::receive   ? "receive"
+                    : role == ServeRole::manifests ? "manifests"
+                                                   : "checkpoints";
+  if (!names.empty()) request["names"] = names;
   request["path"] = path;
   request["options"] = to_json(options);
   Status status = out.put_json(FrameType::request, request);

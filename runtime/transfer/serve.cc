@@ -4,6 +4,7 @@
 
 #include "transfer/checkpoint.h"
 #include "transfer/frame.h"
+#include "transfer/manifest.h"
 #include "transfer/session.h"
 
 namespace choline {
@@ -28,6 +29,23 @@ Status serve_checkpoints(FrameWriter& out, const std::string& path) {
   }
   Json list = Json::array();
   for (const Checkpoint& each : *found) list.push_back(to_json(each));
+  Status status = out.put_json(FrameType::report, list);
+  return status.ok() ? out.flush() : status;
+}
+
+Status serve_manifests(FrameWriter& out, const std::string& path, const Json& asked) {
+  std::vector<std::string> names;
+  for (const Json& name : asked.is_array() ? asked : Json::array()) {
+    if (!name.is_string()) return protocol_error("names that are none");
+    names.push_back(name.get<std::string>());
+  }
+  Result<std::vector<Manifest>> found = read_manifests(path, names, nullptr);
+  if (!found.ok()) {
+    tell_failure(out, found.error());
+    return found.error();
+  }
+  Json list = Json::array();
+  for (const Manifest& each : *found) list.push_back(to_json(each, false));
   Status status = out.put_json(FrameType::report, list);
   return status.ok() ? out.flush() : status;
 }
@@ -59,6 +77,7 @@ Status serve_transfer(Stream& stream, const ServeOptions& serve) {
   std::string path = place_of(string_field(*request, "path"), serve);
   std::string role = string_field(*request, "role");
   if (role == "checkpoints") return serve_checkpoints(out, path);
+  if (role == "manifests") return serve_manifests(out, path, request->value("names", Json()));
   if (role != "send" && role != "receive") {
     Error error = protocol_error("the unknown role '" + role + "'");
     tell_failure(out, error);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "transfer/frame.h"
@@ -23,9 +24,10 @@ Result<SyncReport> receive_tree(FrameReader& in, FrameWriter& out, const std::st
                                 const SyncOptions& options, const SessionHooks& hooks);
 
 // What a client asks a server for.
-enum class ServeRole { send, receive, checkpoints };
+enum class ServeRole { send, receive, checkpoints, manifests };
+// `names`: of the checkpoints whose manifests are asked for.
 Status write_request(FrameWriter& out, ServeRole role, const std::string& path,
-                     const SyncOptions& options);
+                     const SyncOptions& options, const std::vector<std::string>& names = {});
 
 // After an error: the peer's own words where it has sent any, else `error`. A failed write means
 // that the peer has gone, and why it went is still to be read.

@@ -269,9 +269,10 @@ SessionFn receive_to(std::string path, SyncOptions options) {
 }
 
 // Asks the far end for its part before doing ours.
-SessionFn asking(ServeRole role, std::string path, SyncOptions options, SessionFn then) {
-  return [role, path, options, then](FrameReader& in, FrameWriter& out, const SessionHooks& hooks) {
-    Status status = write_request(out, role, path, options);
+SessionFn asking(ServeRole role, std::string path, SyncOptions options, SessionFn then,
+                 std::vector<std::string> names = {}) {
+  return [=](FrameReader& in, FrameWriter& out, const SessionHooks& hooks) {
+    Status status = write_request(out, role, path, options, names);
     if (!status.ok()) return Result<Json>(peer_reason(in, std::move(status).error()));
     return then(in, out, hooks);
   };
@@ -326,6 +327,30 @@ Co<Result<std::vector<Checkpoint>>> list_checkpoints(Loop& loop, SyncEnd at) {
     Result<Checkpoint> checkpoint = checkpoint_from_json(each);
     if (!checkpoint.ok()) co_return checkpoint.error();
     list.push_back(std::move(checkpoint).value());
+  }
+  co_return list;
+}
+
+Co<Result<std::vector<Manifest>>> fetch_manifests(Loop& loop, SyncEnd at,
+                                                  std::vector<std::string> names) {
+  if (!at.channel) {
+    std::function<Result<std::vector<Manifest>>()> job = [path = at.path, names] {
+      return read_manifests(path, names, nullptr);
+    };
+    OnWorker<Result<std::vector<Manifest>>> reading(loop, std::move(job));
+    Result<std::vector<Manifest>> found = co_await reading;
+    co_return found;
+  }
+  SessionFn fn =
+      asking(ServeRole::manifests, at.path, SyncOptions(), read_checkpoints, std::move(names));
+  Result<Json> told = co_await run_remote(loop, std::move(at.channel), std::move(fn), nullptr);
+  if (!told.ok()) co_return told.error();
+  std::vector<Manifest> list;
+  if (!told->is_array()) co_return protocol_error("no list of manifests");
+  for (const Json& each : *told) {
+    Result<Manifest> manifest = manifest_from_json(each);
+    if (!manifest.ok()) co_return manifest.error();
+    list.push_back(std::move(manifest).value());
   }
   co_return list;
 }

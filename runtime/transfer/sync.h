@@ -12,6 +12,7 @@
 #include "loop/co.h"
 #include "loop/loop.h"
 #include "transfer/channel.h"
+#include "transfer/manifest.h"
 #include "transfer/options.h"
 
 namespace choline {
@@ -31,5 +32,9 @@ Co<Result<SyncReport>> sync_files(Loop& loop, SyncEnd from, SyncEnd to, SyncOpti
 
 // The complete checkpoints at a place, oldest first: by step, then by age.
 Co<Result<std::vector<Checkpoint>>> list_checkpoints(Loop& loop, SyncEnd at);
+
+// Their sizes and digests, read where they are; of `names` only, unless that is empty.
+Co<Result<std::vector<Manifest>>> fetch_manifests(Loop& loop, SyncEnd at,
+                                                  std::vector<std::string> names);
 
 }  // namespace choline
