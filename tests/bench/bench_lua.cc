@@ -107,7 +107,7 @@ bool bench_tasks() {
   Bench bench;
   const std::string text =
       "local native = ...\nlocal spawn, sleep = native.task.spawn, native.bench.sleep\n"
-      "collectgarbage()\nnative.bench.mark()\nlocal tasks = {}\nfor index = 1, " +
+      "native.bench.mark()\nlocal tasks = {}\nfor index = 1, " +
       std::to_string(kTasks) +
       " do tasks[index] = spawn('t' .. index, function() sleep() end) end\n"
       "native.bench.turn()\nreturn true\n";
