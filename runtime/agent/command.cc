@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "agent/file.h"
+#include "agent/lease.h"
 #include "base/random.h"
 #include "base/text.h"
 
@@ -124,6 +125,8 @@ Json Commands::status(const CommandFiles& files) const {
   if (ended.is_object()) {
     answer.update(ended);
     answer["state"] = "finished";
+    // Then its end may be no deed of its own.
+    if (std::optional<std::string> why = Lease(place_).ending()) answer["ending"] = *why;
     return answer;
   }
   if (!pid) return answer;

@@ -8,10 +8,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "agent/command.h"
 #include "agent/file.h"
+#include "agent/lease.h"
 #include "agent/process.h"
 #include "agent/reactor.h"
 #include "link/protocol.h"
@@ -21,7 +23,8 @@ namespace choline {
 namespace {
 
 constexpr int kReportFd = 3;
-constexpr size_t kRcSize = 256;  // bytes set aside for rc, so that a full disk cannot swallow it
+constexpr time_t kLookAtLease = 5;  // seconds; its keeper may have been killed
+constexpr size_t kRcSize = 256;     // bytes set aside for rc, so that a full disk cannot swallow it
 
 void report(const Json& what) {
   // A failed write means that the agent has gone; the command goes on all the same.
@@ -49,7 +52,10 @@ Result<Program> read_spec() {
 
 class Keeper {
  public:
-  explicit Keeper(const std::string& folder) : files_{folder} {}
+  explicit Keeper(const std::string& folder) : files_{folder} {
+    place_.root = folder.substr(0, folder.rfind("/.choline/commands/"));
+    if (const char* tag = ::getenv("CHOLINE_INSTANCE")) place_.tag = tag;
+  }
   int run();
 
  private:
@@ -60,6 +66,7 @@ class Keeper {
   void write_end(int status);
   void complain(const std::string& text);
 
+  Place place_;
   CommandFiles files_;
   PidFile pid_;
   UniqueFd lock_, log_, rc_;
@@ -101,6 +108,10 @@ Status Keeper::prepare() {
 }
 
 Status Keeper::launch(const Program& program) {
+  sigset_t ends;  // waited for in wait_for_end
+  ::sigemptyset(&ends);
+  ::sigaddset(&ends, SIGCHLD);
+  ::sigprocmask(SIG_BLOCK, &ends, nullptr);
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   oom_before_ = oom_count();
   Result<Pipe> gate = make_pipe();
@@ -131,11 +142,19 @@ Status Keeper::launch(const Program& program) {
 
 // The command is left as a zombie until rc is written, so that its number names nobody else.
 int Keeper::wait_for_end() {
+  sigset_t ends;
+  ::sigemptyset(&ends);
+  ::sigaddset(&ends, SIGCHLD);
+  const timespec look{kLookAtLease, 0};
   while (true) {
     siginfo_t info{};
-    if (::waitid(P_ALL, 0, &info, WEXITED | WNOWAIT) != 0) {
+    if (::waitid(P_ALL, 0, &info, WEXITED | WNOWAIT | WNOHANG) != 0) {
       if (errno == EINTR) continue;
       return 127 << 8;
+    }
+    if (info.si_pid == 0) {
+      if (::sigtimedwait(&ends, nullptr, &look) != SIGCHLD) Lease(place_).guard();
+      continue;
     }
     if (info.si_pid == pid_.command.pid) {
       return info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status;

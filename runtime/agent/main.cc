@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/keeper.h"
+#include "agent/lease.h"
 #include "agent/server.h"
 
 namespace {
@@ -44,6 +45,8 @@ int serve(const std::vector<std::string_view>& arguments) {
     return 1;
   }
   place.root = real;
+  // The mark of all that belongs to the instance, by which its lease's keeper finds it.
+  if (!place.tag.empty()) ::setenv("CHOLINE_INSTANCE", place.tag.c_str(), 1);
   std::free(real);
   return choline::Server(std::move(place), STDIN_FILENO, STDOUT_FILENO).run();
 }
@@ -60,6 +63,12 @@ int main(int count, char** words) {
     }
     if (arguments[0] == "hold" && arguments.size() == 2) {
       return choline::keep_command(std::string(arguments[1]));
+    }
+    if (arguments[0] == "lease" && arguments.size() == 3) {
+      choline::Place place;
+      place.root = arguments[1];
+      place.tag = arguments[2];
+      return choline::keep_lease(place);
     }
     if (arguments[0] == "serve") return serve({arguments.begin() + 1, arguments.end()});
   } catch (const std::exception& broken) {

@@ -156,34 +156,46 @@ void kill_group(pid_t leader, int number) {
   if (leader > 1) ::kill(-leader, number);
 }
 
-void kill_tree(pid_t root, int signal) {
-  std::multimap<pid_t, pid_t> children;
+std::vector<ProcessName> descendants(pid_t root) {
+  std::multimap<pid_t, ProcessName> children;
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", failed)) {
     pid_t pid = number<pid_t>(entry.path().filename().native());
     if (pid <= 1) continue;
-    if (std::optional<Stat> stat = read_stat(pid)) children.emplace(stat->parent, pid);
+    if (std::optional<Stat> stat = read_stat(pid))
+      children.emplace(stat->parent, ProcessName{pid, stat->ticks});
   }
-  std::vector<pid_t> found{root};
+  std::vector<ProcessName> found{ProcessName{root, 0}};
   std::set<pid_t> seen{root};
   for (size_t i = 0; i < found.size(); i++) {
-    auto [first, last] = children.equal_range(found[i]);
+    auto [first, last] = children.equal_range(found[i].pid);
     for (auto child = first; child != last; ++child) {
-      if (seen.insert(child->second).second) found.push_back(child->second);
+      if (seen.insert(child->second.pid).second) found.push_back(child->second);
     }
   }
-  for (size_t i = 1; i < found.size(); i++) ::kill(found[i], signal);
+  found.erase(found.begin());
+  return found;
 }
 
-void kill_marked(const std::string& entry) {
-  const std::string mark = '\0' + entry + '\0';
+void kill_tree(pid_t root, int signal) {
+  for (const ProcessName& process : descendants(root)) ::kill(process.pid, signal);
+}
+
+bool is_marked(pid_t pid, const std::string& entry) {
+  Result<std::string> env = read_file("/proc/" + std::to_string(pid) + "/environ", size_t{4} << 20);
+  return env && ('\0' + *env).find('\0' + entry + '\0') != std::string::npos;
+}
+
+int kill_marked(const std::string& entry) {
+  int found = 0;
   std::error_code failed;
   for (const auto& process : std::filesystem::directory_iterator("/proc", failed)) {
     pid_t pid = number<pid_t>(process.path().filename().native());
-    if (pid <= 1 || pid == ::getpid()) continue;
-    Result<std::string> env = read_file(process.path().native() + "/environ", size_t{4} << 20);
-    if (env && ('\0' + *env).find(mark) != std::string::npos) ::kill(pid, SIGKILL);
+    if (pid <= 1 || pid == ::getpid() || !is_marked(pid, entry)) continue;
+    ::kill(pid, SIGKILL);
+    found++;
   }
+  return found;
 }
 
 std::string true_path(const Place& place, std::string_view path) {

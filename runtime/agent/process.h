@@ -35,8 +35,11 @@ OomCount oom_count();
 // `number` to the process group of `leader`; to all descendants of `root`, not to it.
 void kill_group(pid_t leader, int number);
 void kill_tree(pid_t root, int number);
-// SIGKILL to every process that was started with `entry` ("NAME=value") in its environment.
-void kill_marked(const std::string& entry);
+std::vector<ProcessName> descendants(pid_t root);
+// SIGKILL to every other process that was started with `entry` ("NAME=value") in its environment;
+// how many there were.
+int kill_marked(const std::string& entry);
+bool is_marked(pid_t pid, const std::string& entry);
 
 struct Place {
   std::string root;  // the instance's home

@@ -21,7 +21,12 @@ void Activity::on_data(std::string_view bytes) {
 }
 
 Server::Server(Place place, int in, int out)
-    : place_(std::move(place)), commands_(place_), mux_(Side::agent, *this), in_(in), out_(out) {}
+    : place_(std::move(place)),
+      commands_(place_),
+      lease_(place_),
+      mux_(Side::agent, *this),
+      in_(in),
+      out_(out) {}
 
 int Server::run() {
   ::fcntl(in_, F_SETFL, ::fcntl(in_, F_GETFL) | O_NONBLOCK);
@@ -32,6 +37,7 @@ int Server::run() {
   read_watch_ = reactor_.watch(in_, POLLIN, [this](short) { read_link(); });
   write_watch_ = reactor_.watch(out_, 0, [this](short) { write_link(); });
   watch_silence();
+  lease_.guard();
   reactor_.run();
   activities_.clear();  // ends what belongs to this link; durable commands have their keepers
   return exit_code_;
@@ -134,8 +140,13 @@ void Server::dispatch(uint32_t channel, const std::string& verb, const Json& req
   std::string key = request.value("key", "");
   if (verb == "status") return finish(channel, commands_.status(key));
   if (verb == "signal") return finish(channel, commands_.signal(key, request.value("signal", 0)));
+  if (verb == "renew") return finish(channel, lease_.renew(request));
   if (verb == "list") return finish(channel, commands_.list());
   if (verb == "remove") return finish(channel, commands_.remove(key));
+  if (std::optional<std::string> why = verb == "start" ? lease_.ending() : std::nullopt) {
+    Error ending(ErrorKind::lost, "the instance is ending itself: its " + *why + " is over");
+    return finish(channel, error_answer(ending));
+  }
   if (verb == "start") {
     return commands_.start(reactor_, request, [this, channel](Result<Json> result) {
       finish(channel, std::move(result));

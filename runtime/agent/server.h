@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "agent/command.h"
+#include "agent/lease.h"
 #include "agent/process.h"
 #include "agent/reactor.h"
 #include "link/protocol.h"
@@ -65,6 +66,7 @@ class Server : private MuxHandler {
   Reactor reactor_;
   Place place_;
   Commands commands_;
+  Lease lease_;
   Mux mux_;
   int in_, out_;
   Reactor::Id read_watch_ = 0, write_watch_ = 0;

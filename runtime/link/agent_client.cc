@@ -98,6 +98,7 @@ Result<CommandStatus> read_status(const Json& value) {
   status.oom = reader.flag("oom");
   status.started = reader.number("started");
   status.seconds = reader.number("seconds");
+  status.ending = reader.text("ending");
   status.log_size = static_cast<uint64_t>(reader.integer("log_size", 0, INT64_MAX));
   return reader.finish(std::move(status));
 }
@@ -218,6 +219,17 @@ Co<Result<AgentFacts>> AgentClient::facts() {
     if (gpu.problem()) co_return *gpu.problem();
   }
   co_return reader.finish(std::move(facts));
+}
+
+Co<Result<std::optional<double>>> AgentClient::renew(LeaseRequest request) {
+  Json args{{"lease", request.lease}, {"lifetime", request.lifetime}, {"lived", request.lived},
+            {"grace", request.grace}, {"keep", request.keep},         {"end", request.end}};
+  Result<Json> answer = co_await call("renew", std::move(args));
+  if (!answer) co_return answer.error();
+  Reader reader(*answer);
+  std::optional<double> left;
+  if (answer->is_object() && answer->contains("left")) left = reader.number("left");
+  co_return reader.finish(left);
 }
 
 Co<Result<ExecResult>> AgentClient::exec(ExecRequest request) {

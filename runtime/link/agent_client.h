@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,6 +61,16 @@ struct StartResult {
   int64_t pid = 0;
 };
 
+// How long the instance lives when it hears nothing more, and how long at all.
+struct LeaseRequest {
+  double lease = 0;              // seconds without a word until it ends itself; 0: any time
+  double lifetime = 0;           // seconds in all; 0: any time
+  double lived = 0;              // seconds of it that are over; counts when it is told first
+  double grace = 10;             // seconds that commands have to end after SIGTERM
+  bool keep = false;             // a command that runs counts as a word
+  std::vector<std::string> end;  // what the agent runs to end the instance itself
+};
+
 enum class CommandState { running, finished, lost, unknown };
 
 struct CommandStatus {
@@ -70,6 +81,7 @@ struct CommandStatus {
   double started = 0;  // wall seconds, by the instance's clock
   double seconds = 0;  // how long it ran, or has run
   uint64_t log_size = 0;
+  std::string ending;  // "lease" or "lifetime": the instance was ending itself
 };
 
 struct CommandInfo {
@@ -131,6 +143,9 @@ class AgentClient {
   Co<Result<std::vector<CommandInfo>>> list();
   // Forgets a command that no longer runs, its log included.
   Co<Status> remove(std::string key);
+  // Seconds that the instance has left now; nothing when they are not limited. An error of kind
+  // lost with a field `ending` when it has begun to end itself.
+  Co<Result<std::optional<double>>> renew(LeaseRequest request);
   // Any verb that is one request and one answer.
   Co<Result<Json>> call(std::string verb, Json args);
   // Where `path`, as a caller means it, lies for a program over there: relative and "~/x" below the
