@@ -223,6 +223,10 @@ Co<Result<Json>> Steps::run(StepCall call, Live live) {
 }
 
 Co<Result<Json>> Steps::run_live(std::shared_ptr<Ask> ask, StepCall call, Live live) {
+  if (instead_of_live) {
+    instead_of_live(ask->key);
+    co_return Error(ErrorKind::cancelled, "the record ends here");
+  }
   StepContext context;
   context.run = journal_->run();
   context.key = ask->key;

@@ -96,6 +96,9 @@ class Steps : public std::enable_shared_from_this<Steps> {
   std::function<void(const Error&)> on_broken;      // called once, from the loop
   void fail(Error error);                           // breaks the run, if it is not broken yet
   bool somebody_was_told() const { return told_; }  // some step answered with broken()
+  // Set in a replay that is to do nothing: called with the key of the first step that the record
+  // does not answer, instead of doing it.
+  std::function<void(const std::string&)> instead_of_live;
   void close();  // no more writes; steps that go on waiting are dropped silently
 
  private:

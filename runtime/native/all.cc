@@ -53,6 +53,9 @@ Co<Result<Json>> start_verb(Services& services, const Verb& verb, Json args) {
     return effect(services, args, std::move(context));
   };
   if (journaled) return services.owned->steps().run(std::move(call), std::move(live));
+  if (services.owned && services.owned->steps().instead_of_live) {
+    return failed(Error(ErrorKind::unsupported, verb.name + ": a replay does nothing"));
+  }
   Result<Store*> store = services.store();
   if (!store) return failed(store.error());
   return run_unjournaled(**store, std::move(call), std::move(live));

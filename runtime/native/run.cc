@@ -14,7 +14,7 @@ namespace choline {
 namespace {
 
 constexpr double kRequestSeconds = 10;
-constexpr int kExitFailed = 1, kExitConflict = 8;
+constexpr int kExitFailed = 1, kExitConflict = 8, kExitEndOfRecord = 75;
 
 Result<OwnedRun*> owned_run(Services& services, std::string_view what) {
   if (services.owned) return services.owned.get();
@@ -70,6 +70,13 @@ void end_process(const Error& error, int code) {
   std::_Exit(code);
 }
 
+// With CHOLINE_TEST_REPLAY a run is only replayed: tests learn whether it takes the same steps.
+void end_of_record(const std::string& key) {
+  std::fprintf(stderr, "choline: the record ends before step %s\n", key.c_str());
+  std::fflush(nullptr);
+  std::_Exit(kExitEndOfRecord);
+}
+
 Result<Json> own(Services& services, const Json& args) {
   Result<Store*> store = services.store();
   if (!store) return store.error();
@@ -87,6 +94,7 @@ Result<Json> own(Services& services, const Json& args) {
     if (error.kind == ErrorKind::conflict) end_process(error, kExitConflict);
     if (!run->steps().somebody_was_told()) end_process(error, kExitFailed);
   };
+  if (std::getenv("CHOLINE_TEST_REPLAY")) run->steps().instead_of_live = end_of_record;
   return Json{{"replaying", run->steps().replaying()},
               {"steps", run->steps().recorded()},
               {"row", run_to_json(**store, run->row())}};
