@@ -69,7 +69,7 @@ Status CommandLog::reopen() {
 // The summary is over the whole log, so its part that is here already is read again.
 Status CommandLog::replay() {
   replaying_ = true;
-  std::string buffer(256 * 1024, '\0');
+  std::string buffer(size_t{256} * 1024, '\0');
   for (uint64_t at = 0; at < written_;) {
     size_t most = std::min<uint64_t>(buffer.size(), written_ - at);
     ssize_t got = pread(file_->get(), buffer.data(), most, static_cast<off_t>(at));

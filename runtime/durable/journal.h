@@ -16,7 +16,7 @@ namespace choline {
 class Journal {
  public:
   // Results larger than this go to a file of their own, named by its SHA-256.
-  static constexpr size_t kInlineBytes = 64 * 1024;
+  static constexpr size_t kInlineBytes = size_t{64} * 1024;
 
   Journal(Store& store, std::string run, int64_t epoch)
       : store_(store), run_(std::move(run)), epoch_(epoch) {}

@@ -162,6 +162,7 @@ Nulls nulls_of(const Binding& binding) {
 
 int finish_call(lua_State* L, int, lua_KContext context) {
   finish_wait(L);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): Lua carries a context as an integer
   const Binding& binding = *reinterpret_cast<const Binding*>(context);
   Task* task = Host::of(L).current();
   if (!task->result)

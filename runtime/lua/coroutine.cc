@@ -59,7 +59,7 @@ int own_xpcall(lua_State* L) {
 
 // The body of every coroutine runs under a protected call inside it, so that its <close> handlers
 // run there and may wait.
-int body_ended(lua_State* L, int status, lua_KContext) {
+int coroutine_ended(lua_State* L, int status, lua_KContext) {
   if (status != LUA_OK && status != LUA_YIELD) return lua_error(L);
   return lua_gettop(L) - 1;
 }
@@ -67,8 +67,8 @@ int body_ended(lua_State* L, int status, lua_KContext) {
 int run_body(lua_State* L) {
   lua_pushcfunction(L, keep_traceback);
   lua_insert(L, 1);
-  int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, body_ended);
-  return body_ended(L, status, 0);
+  int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, coroutine_ended);
+  return coroutine_ended(L, status, 0);
 }
 
 lua_State* check_coroutine(lua_State* L, int index) {

@@ -154,7 +154,8 @@ int random_integer(lua_State* L) {
   uint64_t drawn = 0;
   if (!with_random(L, [&](TaskRandom& random) { drawn = random.up_to(span); }))
     return raise_scratch(L);
-  lua_pushinteger(L, static_cast<lua_Integer>(drawn + static_cast<uint64_t>(low)));
+  uint64_t number = drawn + static_cast<uint64_t>(low);  // wraps, as it must where low is negative
+  lua_pushinteger(L, static_cast<lua_Integer>(number));
   return 1;
 }
 

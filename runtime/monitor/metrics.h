@@ -20,7 +20,7 @@ namespace choline {
 // are kept.
 class LineSplitter {
  public:
-  static constexpr size_t kMostBytes = 64 * 1024;
+  static constexpr size_t kMostBytes = size_t{64} * 1024;
   using LineFn = std::function<void(std::string_view)>;
 
   void feed(std::string_view bytes, const LineFn& line);

@@ -26,6 +26,15 @@ const Json& arg(const Json& args, size_t index) {
   return args.is_array() && index < args.size() ? args[index] : nothing;
 }
 
+Json field(const Json& fields, const char* key) {
+  return fields.is_object() && fields.contains(key) ? fields[key] : Json(nullptr);
+}
+
+std::string text_field(const Json& fields, const char* key) {
+  Json value = field(fields, key);
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
 Result<std::string> string_arg(const Json& args, size_t index, std::string_view what) {
   const Json& value = arg(args, index);
   if (!value.is_string()) return wrong(what, index, "a string", value);

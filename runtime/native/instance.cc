@@ -8,15 +8,6 @@
 namespace choline {
 namespace {
 
-Json field(const Json& fields, const char* key) {
-  return fields.is_object() && fields.contains(key) ? fields[key] : Json(nullptr);
-}
-
-std::string text_field(const Json& fields, const char* key) {
-  Json value = field(fields, key);
-  return value.is_string() ? value.get<std::string>() : std::string();
-}
-
 Result<RentRequest> rent_request(const Json& fields) {
   if (!fields.is_object())
     return Error(ErrorKind::invalid, "native.instance.create: expected a table");

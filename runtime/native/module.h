@@ -56,6 +56,10 @@ Result<int64_t> integer_arg(const Json& args, size_t index, std::string_view wha
 // A list of strings; a missing argument is an empty one.
 Result<std::vector<std::string>> texts_arg(const Json& args, size_t index, std::string_view what);
 
+// A field of a table, or null; and one that is a text, or nothing.
+Json field(const Json& fields, const char* key);
+std::string text_field(const Json& fields, const char* key);
+
 // One function for each module, in native/<module>.cc; native/all.cc lists them.
 NativeModule store_module();
 NativeModule run_module();

@@ -17,7 +17,7 @@ namespace choline {
 namespace {
 
 // Optional fields of a filter table.
-std::optional<std::string> text_field(const Json& filter, const char* key) {
+std::optional<std::string> optional_text(const Json& filter, const char* key) {
   if (!filter.is_object() || !filter.contains(key) || !filter[key].is_string()) return std::nullopt;
   return filter[key].get<std::string>();
 }
@@ -39,7 +39,7 @@ Result<Json> runs(Services& services, const Json& args) {
   Result<Store*> store = services.store();
   if (!store) return store.error();
   const Json& wanted = arg(args, 0);
-  RunFilter filter{text_field(wanted, "name"), text_field(wanted, "state"), most_of(wanted)};
+  RunFilter filter{optional_text(wanted, "name"), optional_text(wanted, "state"), most_of(wanted)};
   Result<std::vector<RunRow>> rows = list_runs((*store)->db(), filter, services.loop.wall());
   if (!rows) return rows.error();
   Json list = Json::array();
@@ -107,10 +107,10 @@ Result<Json> steps(Services& services, const Json& args) {
   if (!of) return of.error();
   const Json& wanted = arg(args, 1);
   StepFilter filter;
-  filter.verb = text_field(wanted, "verb");
+  filter.verb = optional_text(wanted, "verb");
   filter.most = most_of(wanted);
   filter.newest = flag_field(wanted, "newest");
-  if (std::optional<std::string> state = text_field(wanted, "state")) {
+  if (std::optional<std::string> state = optional_text(wanted, "state")) {
     for (StepState each :
          {StepState::intent, StepState::ok, StepState::error, StepState::abandoned}) {
       if (to_text(each) == *state) filter.state = each;
@@ -163,8 +163,8 @@ Result<Json> instances(Services& services, const Json& args) {
   if (!store) return store.error();
   const Json& wanted = arg(args, 0);
   ResourceFilter filter;
-  filter.run = text_field(wanted, "run");
-  filter.name = text_field(wanted, "name");
+  filter.run = optional_text(wanted, "run");
+  filter.name = optional_text(wanted, "name");
   if (flag_field(wanted, "alive")) {
     filter.states = {ResourceState::intended, ResourceState::live, ResourceState::releasing};
   }
@@ -178,7 +178,7 @@ Result<Json> instances(Services& services, const Json& args) {
 Result<Json> metrics(Services& services, const Json& args) {
   Result<Subject> of = subject(services, args, "native.store.metrics");
   if (!of) return of.error();
-  MetricFilter filter{text_field(arg(args, 1), "task"), text_field(arg(args, 1), "name")};
+  MetricFilter filter{optional_text(arg(args, 1), "task"), optional_text(arg(args, 1), "name")};
   Result<std::vector<MetricCurve>> curves = list_metrics(of->store->db(), of->run, filter);
   if (!curves) return curves.error();
   Json list = Json::array();

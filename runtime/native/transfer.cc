@@ -17,15 +17,6 @@ namespace {
 
 constexpr double kShowEvery = 0.25;  // seconds
 
-Json field(const Json& fields, const char* key) {
-  return fields.is_object() && fields.contains(key) ? fields[key] : Json(nullptr);
-}
-
-std::string text_field(const Json& fields, const char* key) {
-  Json value = field(fields, key);
-  return value.is_string() ? value.get<std::string>() : std::string();
-}
-
 struct Opened {
   std::string path;
   Instances::Client agent;           // keeps the link open while the transfer goes on

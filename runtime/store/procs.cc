@@ -15,7 +15,7 @@ std::optional<int> maybe_int(const Query& query, int column) {
   return static_cast<int>(query.integer(column));
 }
 
-ProcRow read_row(Query& query) {
+ProcRow read_proc(Query& query) {
   ProcRow row;
   row.run = query.text(0);
   row.key = query.text(1);
@@ -64,7 +64,7 @@ Result<std::optional<ProcRow>> find_proc(Database& db, const std::string& run,
                                          const std::string& key) {
   Query query(db, "SELECT " PROC_COLUMNS " FROM proc WHERE run=? AND key=?", run, key);
   std::optional<ProcRow> row;
-  if (query.next()) row = read_row(query);
+  if (query.next()) row = read_proc(query);
   if (Status read = query.status(); !read) return read.error();
   return row;
 }
@@ -72,7 +72,7 @@ Result<std::optional<ProcRow>> find_proc(Database& db, const std::string& run,
 Result<std::vector<ProcRow>> list_procs(Database& db, const std::string& run) {
   Query query(db, "SELECT " PROC_COLUMNS " FROM proc WHERE run=? ORDER BY rowid", run);
   std::vector<ProcRow> rows;
-  while (query.next()) rows.push_back(read_row(query));
+  while (query.next()) rows.push_back(read_proc(query));
   if (Status read = query.status(); !read) return read.error();
   return rows;
 }

@@ -26,7 +26,7 @@ ResourceState resource_state(const std::string& text) {
   "tag,run,step,kind,name,provider,spec,handle,provider_id,state,usd_h,host,lease_until," \
   "intended_at,live_at,gone_at,misses"
 
-ResourceRow read_row(Query& query) {
+ResourceRow read_resource(Query& query) {
   ResourceRow row;
   row.tag = query.text(0);
   row.run = query.text(1);
@@ -157,7 +157,7 @@ Status set_handle(Txn& txn, const std::string& tag, const Json& handle) {
 Result<std::optional<ResourceRow>> find_resource(Database& db, const std::string& tag) {
   Query query(db, "SELECT " RES_COLUMNS " FROM res WHERE tag=?", tag);
   std::optional<ResourceRow> row;
-  if (query.next()) row = read_row(query);
+  if (query.next()) row = read_resource(query);
   if (Status read = query.status(); !read) return read.error();
   return row;
 }
@@ -173,7 +173,7 @@ Result<std::vector<ResourceRow>> list_resources(Database& db, const ResourceFilt
               "ORDER BY intended_at, rowid",
               filter.run, filter.name, filter.provider, filter.step, states);
   std::vector<ResourceRow> rows;
-  while (query.next()) rows.push_back(read_row(query));
+  while (query.next()) rows.push_back(read_resource(query));
   if (Status read = query.status(); !read) return read.error();
   return rows;
 }

@@ -23,7 +23,7 @@ constexpr std::array<std::string_view, 7> kStates = {"running", "waiting", "paus
   "id,name,state,seed,epoch,owner,replay_abi,code_version,params,env,parent,incarnations," \
   "budget_usd,failure,created,finished," RUN_COST
 
-RunRow read_row(Query& query) {
+RunRow read_run(Query& query) {
   RunRow row;
   row.id = query.text(0);
   row.name = query.text(1);
@@ -47,14 +47,14 @@ RunRow read_row(Query& query) {
 
 Result<std::vector<RunRow>> read_rows(Query& query) {
   std::vector<RunRow> rows;
-  while (query.next()) rows.push_back(read_row(query));
+  while (query.next()) rows.push_back(read_run(query));
   if (Status read = query.status(); !read) return read.error();
   return rows;
 }
 
 Result<std::optional<RunRow>> read_first(Query& query) {
   std::optional<RunRow> row;
-  if (query.next()) row = read_row(query);
+  if (query.next()) row = read_run(query);
   if (Status read = query.status(); !read) return read.error();
   return row;
 }

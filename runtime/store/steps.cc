@@ -7,7 +7,7 @@ namespace choline {
 
 namespace {
 
-StepRow read_row(Query& query) {
+StepRow read_step(Query& query) {
   StepRow row;
   row.key = query.text(0);
   row.verb = query.text(1);
@@ -94,7 +94,7 @@ Result<std::vector<StepRow>> load_steps(Database& db, const std::string& run) {
               "SELECT " STEP_COLUMNS " FROM step WHERE run=? ORDER BY seq IS NULL, seq, intent_at",
               run);
   std::vector<StepRow> rows;
-  while (query.next()) rows.push_back(read_row(query));
+  while (query.next()) rows.push_back(read_step(query));
   if (Status read = query.status(); !read) return read.error();
   return rows;
 }
@@ -104,7 +104,7 @@ Result<std::optional<StepRow>> find_step(Database& db, const std::string& run,
   Query query(db, "SELECT " STEP_COLUMNS ",args FROM step WHERE run=? AND key=?", run, key);
   std::optional<StepRow> row;
   if (query.next()) {
-    row = read_row(query);
+    row = read_step(query);
     row->args = query.text(13);
   }
   if (Status read = query.status(); !read) return read.error();
@@ -118,7 +118,7 @@ Result<std::vector<StepRow>> list_steps(Database& db, const std::string& run,
   std::vector<StepRow> rows;
   auto read = [&](Query& query) {
     while (query.next()) {
-      rows.push_back(read_row(query));
+      rows.push_back(read_step(query));
       rows.back().args = query.text(13);
     }
     return query.status();

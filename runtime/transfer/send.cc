@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "transfer/checkpoint.h"
 #include "transfer/plan.h"
+#include "transfer/posix.h"
 #include "transfer/session.h"
 #include "transfer/target.h"
 #include "transfer/tree.h"
@@ -21,10 +22,6 @@ namespace {
 
 constexpr int kAttempts = 4;
 constexpr const char* kKeepsChanging = "kept changing while it was read";
-
-int64_t nanoseconds(const timespec& time) {
-  return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
-}
 
 void nap(long milliseconds) {
   timespec time{0, milliseconds * 1'000'000};

@@ -1,6 +1,5 @@
 #include "transfer/target.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 
 #include "base/random.h"
 #include "base/text.h"
+#include "transfer/posix.h"
 
 namespace choline {
 
@@ -23,10 +23,6 @@ constexpr uint64_t kBatchBytes = 64 << 20;
 Error path_error(const char* what, std::string_view path) {
   int code = errno;
   return errno_error(std::string(what) + " " + choline::quoted(path), code);
-}
-
-int64_t nanoseconds(const timespec& time) {
-  return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
 timespec time_of(int64_t nanoseconds) {
@@ -43,10 +39,6 @@ timespec time_of(int64_t nanoseconds) {
 int open_folder(int parent, const std::string& name) {
   return openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
-
-struct CloseFolder {
-  void operator()(DIR* folder) const { closedir(folder); }
-};
 
 std::vector<std::string> names_in(int folder) {
   std::vector<std::string> names;

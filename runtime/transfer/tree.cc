@@ -1,6 +1,5 @@
 #include "transfer/tree.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,20 +12,13 @@
 
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "transfer/posix.h"
 
 namespace choline {
 
 namespace {
 
 constexpr size_t kIgnoreFileLimit = 1 << 20;
-
-struct CloseFolder {
-  void operator()(DIR* folder) const { closedir(folder); }
-};
-
-int64_t nanoseconds(const timespec& time) {
-  return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
-}
 
 std::string why_errno(const char* what, int code) {
   return errno_error(what, code).message;

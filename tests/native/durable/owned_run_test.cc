@@ -16,7 +16,7 @@ namespace choline {
 
 namespace {
 
-std::string make_run(const std::string& folder) {
+std::string record_run(const std::string& folder) {
   SimLoop loop;
   auto store = open_store(loop, folder);
   add_run(*store, a_run("r1", loop.wall()));
@@ -101,7 +101,7 @@ TEST_CASE("killed at each crash point, a run goes on, does nothing twice, and re
   long points = 0;
   {
     TempFolder temp;
-    std::string folder = make_run(temp.path());
+    std::string folder = record_run(temp.path());
     CHECK(wait_for(start_worker(folder, 0, temp.path() + "/count")) == 0);
     points = std::stol(read_text(temp.path() + "/count"));
     CHECK(points > 20);
@@ -110,7 +110,7 @@ TEST_CASE("killed at each crash point, a run goes on, does nothing twice, and re
   for (long first = 1; first <= points; ++first) {
     CAPTURE(first);
     TempFolder temp;
-    std::string folder = make_run(temp.path());
+    std::string folder = record_run(temp.path());
     int killed = wait_for(start_worker(folder, first));
     REQUIRE(WIFSIGNALED(killed));
     REQUIRE(WTERMSIG(killed) == SIGKILL);
@@ -127,7 +127,7 @@ TEST_CASE("killed at each crash point, a run goes on, does nothing twice, and re
 
 TEST_CASE("a run has one owner, and the second is told who that is") {
   TempFolder temp;
-  std::string folder = make_run(temp.path());
+  std::string folder = record_run(temp.path());
   int up[2], down[2];
   REQUIRE(::pipe(up) == 0);
   REQUIRE(::pipe(down) == 0);
@@ -164,7 +164,7 @@ TEST_CASE("a run has one owner, and the second is told who that is") {
 
 TEST_CASE("a process whose run was taken over writes nothing more and is told to stop") {
   TempFolder temp;
-  std::string folder = make_run(temp.path());
+  std::string folder = record_run(temp.path());
   SimLoop loop;
   loop.timer(1e9, [] {});
   auto store = open_store(loop, folder);
@@ -293,7 +293,7 @@ TEST_CASE("requests reach a run whose path is longer than a socket's name may be
 
 TEST_CASE("events are recorded once by task and ordinal, outside tasks by process") {
   TempFolder temp;
-  std::string folder = make_run(temp.path());
+  std::string folder = record_run(temp.path());
   auto record = [&](const std::string& kind, const std::string& key, bool outside) {
     SimLoop loop;
     auto store = open_store(loop, folder);

@@ -7,7 +7,7 @@ using namespace choline;
 
 namespace {
 
-void fill(const TempFolder& temp) {
+void fill_here(const TempFolder& temp) {
   temp.put("from/train.py", "print(1)\n", 1'700'000'001, 0755);
   temp.put("from/empty", "");
   temp.put("from/data/a/big", std::string(700'000, 'b') + "end");
@@ -38,7 +38,7 @@ std::string whys(const std::vector<SyncNote>& notes) {
 
 TEST_CASE("a first sync makes an equal tree, a second one moves nothing") {
   TempFolder temp;
-  fill(temp);
+  fill_here(temp);
   SyncReport first = moved(temp.from(), temp.to() + "/deep/er");
   CHECK(picture(temp.from()) == picture(temp.to() + "/deep/er"));
   CHECK(first.files_moved == 6);
@@ -51,7 +51,7 @@ TEST_CASE("a first sync makes an equal tree, a second one moves nothing") {
 
 TEST_CASE("changes move and say why") {
   TempFolder temp;
-  fill(temp);
+  fill_here(temp);
   moved(temp.from(), temp.to());
   temp.put("from/train.py", "print(22)\n", 1'700'000'001, 0755);  // longer
   temp.put("from/data.txt", "SORTS BETWEEN", 77);                 // same size
@@ -69,7 +69,7 @@ TEST_CASE("changes move and say why") {
 
 TEST_CASE("a dry run tells what would happen and changes nothing") {
   TempFolder temp;
-  fill(temp);
+  fill_here(temp);
   SyncOptions dry;
   dry.dry_run = true;
   dry.delete_extra = true;
