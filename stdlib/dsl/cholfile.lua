@@ -237,6 +237,7 @@ local function finish(reading)
   environment.complete(reading)
   check_given(reading)
   check_names(reading)
+  files.keep_required(reading)
   references.check(reading)
   for _, param in ipairs(program.params) do program.values[param.name] = param.value end
   for _, declaration in ipairs(program.tasks) do

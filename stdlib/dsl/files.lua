@@ -5,6 +5,7 @@ local failure <const> = require "core.failure"
 local list <const> = require "core.list"
 local native <const> = require "native"
 local path <const> = require "core.path"
+local source <const> = require "dsl.source"
 local text <const> = require "core.text"
 local unknown <const> = require("dsl.unknown").value
 
@@ -124,6 +125,10 @@ local function require_module(reading, name)
     return known.value
   end
   local file <const> = name:gsub("%.", "/") .. ".lua"
+  if not reading.loading and not reading.stored and not reading.by_path[file] then
+    failure.raise("invalid", 'require: the run does not keep module "%s", so it could not be resumed;'
+      .. " require it at the cholfile's top level, or write its name as a text", name)
+  end
   -- Expects a file outside the folder, one that cannot be read, and one that the run does not keep.
   local ok <const>, item <const> = pcall(function()
     local absolute <const> = inside(reading, file, ('module "%s"'):format(name))
@@ -148,6 +153,35 @@ local function read_file(reading, relative)
   local absolute <const> = inside(reading, relative, ('"%s"'):format(relative))
   if not absolute then failure.raise("not_found", 'read_file: there is no file "%s"', relative) end
   return M.open(reading, path.normalise(relative), absolute).text
+end
+
+--- The names of modules that a source requires by a text, wherever it does.
+local function required_names(item)
+  local names <const> = {}
+  if not item.path:find("%.lua$") or not item.text:find("require", 1, true) then return names end
+  item.source = item.source or source.new(item.text)
+  local tokens <const> = item.source.tokens
+  for index, token in ipairs(tokens) do
+    if token.kind == "name" and token.text == "require" then
+      local at <const> = tokens[index + 1]
+      local name <const> = at and at.text == "(" and tokens[index + 2] or at
+      if name and name.kind == "string" then names[#names + 1] = name.text end
+    end
+  end
+  return names
+end
+
+--- Keeps the modules that functions will require while the run goes, and what those require. An
+--- absent one is told by `require` when it is called.
+function M.keep_required(reading)
+  if reading.stored then return end
+  for _, item in ipairs(reading.program.sources) do -- grows on the way
+    for _, name in ipairs(required_names(item)) do
+      local file <const> = name:gsub("%.", "/") .. ".lua"
+      local ok <const>, absolute <const> = pcall(inside, reading, file, "") -- told by require, too
+      if ok and absolute then M.open(reading, file, absolute) end
+    end
+  end
 end
 
 --- Adds the words that read files.

@@ -20,6 +20,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts" / "support"))
 import processes
+import shadow
 
 BUILD = pathlib.Path(os.environ.get("CHOLINE_BUILD", ROOT / "build")).resolve()
 CHOLINE = BUILD / "choline"
@@ -138,6 +139,7 @@ def set_window(fd, rows, columns):
 
 class Case(unittest.TestCase):
     maxDiff = None
+    replays = True
 
     def setUp(self):
         self.sandbox = pathlib.Path(tempfile.mkdtemp(prefix="choline-case-")).resolve()
@@ -146,7 +148,20 @@ class Case(unittest.TestCase):
         for folder in (self.home, self.work, self.sandbox / "tmp"):
             folder.mkdir()
         self.commands = 0
+        self.given = {}  # what commands got beside the usual environment
         self.addCleanup(self.leave)
+        self.addCleanup(self.replay)
+
+    def replay(self):
+        """Each run that ended or paused takes the same steps again, in a process that does nothing.
+        `self.replays = False` where a test leaves no store to copy."""
+        if not self.replays or processes.below(self.sandbox):
+            return
+        environment = self.environment(**self.given)
+        state = pathlib.Path(environment["XDG_STATE_HOME"]) / "choline"
+        faults = shadow.replay(CHOLINE, state, self.sandbox / "shadow", self.work, environment,
+                               PATIENCE)
+        self.assertEqual(faults, [], "\n".join(faults))
 
     def leave(self):
         """Nothing that the test started may outlive it; what does is ended and fails the test."""
@@ -193,6 +208,7 @@ class Case(unittest.TestCase):
     def start(self, *words, env=None, program=None, cwd=None):
         """Starts choline and returns at once with a `Running`."""
         self.commands += 1
+        self.given.update(env or {})
         out = self.sandbox / f"{self.commands}.out"
         err = self.sandbox / f"{self.commands}.err"
         line = [str(program or CHOLINE), *map(str, words)]

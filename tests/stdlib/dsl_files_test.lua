@@ -35,6 +35,33 @@ return {
       { "Cholfile.lua", "recipes/spot.lua", 2 })
     t.equal(#program.sources[2].sha256, 64)
   end,
+  ["a module that a function requires while the run goes is kept, with what it requires"] = function(t)
+    local program <const> = load(t, {
+      ["Cholfile.lua"] = 'local M = {}\nfunction M.late() return require "a.one" end\n'
+        .. 'task "late" { on = "box", run = function() return M.late() end }',
+      ["a/one.lua"] = 'return { name = function() return require("two").name end }',
+      ["two.lua"] = 'return { name = "second" }',
+      ["three.lua"] = "return {}",
+    })
+    t.equal(messages(program), {})
+    local kept <const> = {}
+    for index, each in ipairs(program.sources) do kept[index] = each.path end
+    t.equal(kept, { "Cholfile.lua", "a/one.lua", "two.lua" })
+    local again <const> = cholfile.load { path = program.path, stored = program.sources }
+    t.equal(messages(again), {})
+    t.equal(again.tasks[1].fields.run().name(), "second")
+  end,
+  ["a module whose name is made while the run goes cannot be kept, so it is refused"] = function(t)
+    local program <const> = load(t, {
+      ["Cholfile.lua"] = 'local name = "t" .. "wo"\n'
+        .. 'task "late" { on = "box", run = function() return require(name) end }',
+      ["two.lua"] = "return {}",
+    })
+    t.equal(messages(program), {})
+    local ok <const>, raised <const> = pcall(program.tasks[1].fields.run)
+    t.equal(ok, false)
+    t.contains(raised.message, 'does not keep module "two"')
+  end,
   ["a problem in a module has the module's place and line"] = function(t)
     local program <const> =
       load(t, { ["Cholfile.lua"] = 'require "m"',
