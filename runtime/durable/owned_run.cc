@@ -1,5 +1,10 @@
 #include "durable/owned_run.h"
 
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "base/mutant.h"
 #include "base/random.h"
 #include "base/text.h"
@@ -28,6 +33,25 @@ Error owned_elsewhere(const RunRow& row) {
   text += "; watch it with 'choline logs -f " + row.id + "' or end it with 'choline stop " +
           row.id + "'";
   return Error(ErrorKind::conflict, text, fields);
+}
+
+bool is_alive(const Json& owner) {
+  if (!owner.is_object() || !owner.contains("pid") || !owner["pid"].is_number_integer())
+    return false;
+  return ::kill(owner["pid"].get<pid_t>(), 0) == 0 || errno == EPERM;
+}
+
+// Whoever has just taken the lock says in the next moment who it is; the row may still name the
+// owner before.
+RunRow who_owns(Store& store, RunRow row, double now) {
+  constexpr int kLooks = 100;
+  constexpr useconds_t kBetween = 10'000;  // microseconds
+  for (int look = 0; look < kLooks && !is_alive(row.owner); ++look) {
+    ::usleep(kBetween);
+    Result<std::optional<RunRow>> again = get_run(store.db(), row.id, now);
+    if (again && *again) row = std::move(**again);
+  }
+  return row;
 }
 
 }  // namespace
@@ -65,7 +89,7 @@ Result<std::unique_ptr<OwnedRun>> OwnedRun::own(Loop& loop, Store& store, const 
   if (!*row) return Error(ErrorKind::not_found, "there is no run " + choline::quoted(id));
   Result<std::optional<RunLock>> lock = RunLock::take(store.run_folder(id));
   if (!lock) return lock.error();
-  if (!*lock) return owned_elsewhere(**row);
+  if (!*lock) return owned_elsewhere(who_owns(store, std::move(**row), loop.wall()));
   std::unique_ptr<OwnedRun> owned(new OwnedRun(loop, store, std::move(**row), std::move(**lock)));
   if (Status loaded = owned->load(std::move(when_quiet)); !loaded) return loaded.error();
   return owned;

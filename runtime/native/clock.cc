@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <deque>
+#include <memory>
 
 #include "base/time.h"
 #include "durable/owned_run.h"
@@ -81,6 +83,48 @@ Co<Result<Json>> sleep(Services& services, Json args, StepContext context) {
 
 NativeModule clock_module() {
   return {"clock",
+struct Passed {
+  explicit Passed(Loop& loop) : arrived(loop) {}
+  std::deque<Json> values;
+  Event arrived;
+};
+
+namespace {
+
+std::shared_ptr<Passed> passed_of(Services& services, const std::string& kind) {
+  std::shared_ptr<Passed>& queue = services.passed[kind];
+  if (!queue) queue = std::make_shared<Passed>(services.loop);
+  return queue;
+}
+
+Result<Json> pass(Services& services, const Json& args) {
+  Result<std::string> kind = string_arg(args, 0, "native.wait.pass");
+  if (!kind) return kind.error();
+  if (services.caller && !services.caller().outside) {
+    return Error(ErrorKind::invalid, "native.wait.pass: only a task outside the run may pass in");
+  }
+  std::shared_ptr<Passed> queue = passed_of(services, *kind);
+  queue->values.push_back(arg(args, 1));
+  queue->arrived.set();
+  return Json();
+}
+
+Co<Result<Json>> passed(Services& services, Json args, StepContext) {
+  Result<std::string> kind = string_arg(args, 0, "native.wait.passed");
+  if (!kind) co_return kind.error();
+  std::shared_ptr<Passed> queue = passed_of(services, *kind);
+  while (queue->values.empty()) {
+    queue->arrived.clear();
+    Event::Waiter waiter(queue->arrived);
+    co_await waiter;
+  }
+  Json value = std::move(queue->values.front());
+  queue->values.pop_front();
+  co_return value;
+}
+
+}  // namespace
+
           {{"now", now},
            {"wall", wall},
            {"ticks", ticks},
@@ -90,7 +134,8 @@ NativeModule clock_module() {
 }
 
 NativeModule wait_module() {
-  return {"wait", {{"sleep", StepClass::wait, sleep}}};
+  return {"wait",
+          {{"sleep", StepClass::wait, sleep}, {"pass", pass}, {"passed", StepClass::wait, passed}}};
 }
 
 }  // namespace choline

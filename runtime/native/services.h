@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -12,6 +13,7 @@
 
 namespace choline {
 
+class Event;      // loop/await.h
 class Store;      // store/store.h: the SQLite store
 class OwnedRun;   // durable/owned_run.h: lock, epoch, steps, requests of the run this process owns
 class Providers;  // provider/providers.h: by name
@@ -29,6 +31,8 @@ struct Caller {
 };
 
 struct Services {
+struct Passed;  // native/clock.cc
+
   Services(Loop& the_loop, Folders the_folders);
   ~Services();
   Services(const Services&) = delete;
@@ -50,6 +54,10 @@ struct Services {
   std::function<void(std::function<void()>)> when_quiet;
   std::function<Caller()> caller;
 
+  // Transfers of a sync go on one at a time; each is set when it has ended.
+  std::map<std::string, std::shared_ptr<Event>> syncs_under_way;
+  // What outside tasks have passed to the run, by kind, until a step of the run takes it.
+  std::map<std::string, std::shared_ptr<Passed>> passed;
  private:
   std::unique_ptr<Store> store_;
   std::unique_ptr<Providers> providers_;

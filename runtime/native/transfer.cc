@@ -5,42 +5,19 @@
 #include <string>
 
 #include "base/text.h"
-#include "durable/instances.h"
 #include "durable/owned_run.h"
+#include "loop/await.h"
 #include "native/module.h"
-#include "native/services.h"
+#include "native/transfer.h"
+#include "store/store.h"
 #include "transfer/agent_channel.h"
-#include "transfer/sync.h"
+#include "transfer/checkpoint.h"
+#include "transfer/manifest.h"
 
 namespace choline {
 namespace {
 
 constexpr double kShowEvery = 0.25;  // seconds
-
-struct Opened {
-  std::string path;
-  Instances::Client agent;           // keeps the link open while the transfer goes on
-  std::unique_ptr<Channel> channel;  // null: here
-};
-
-Co<Result<Opened>> open_side(Services& services, Json side) {
-  Opened opened;
-  opened.path = text_field(side, "path");
-  if (opened.path.empty())
-    co_return Error(ErrorKind::invalid, "native.transfer: a side has no path");
-  std::string tag = text_field(side, "tag");
-  if (tag.empty()) co_return opened;
-  Result<Instances*> instances = services.instances();
-  if (!instances) co_return instances.error();
-  Result<Instances::Client> agent = co_await (*instances)->reach(tag);
-  if (!agent) co_return agent.error();
-  opened.path = (*instances)->true_path(tag, opened.path);
-  Result<std::unique_ptr<Channel>> channel = open_transfer_channel(**agent);
-  if (!channel) co_return channel.error();
-  opened.channel = std::move(*channel);
-  opened.agent = std::move(*agent);
-  co_return opened;
-}
 
 SyncOptions options_of(const Json& fields) {
   SyncOptions options;
@@ -52,6 +29,7 @@ SyncOptions options_of(const Json& fields) {
   options.use_ignore_files = field(fields, "include_ignored") != true;
   options.delete_extra = field(fields, "delete") == true;
   options.checkpoints = field(fields, "checkpoints") == true;
+  options.compare_content = field(fields, "compare") == true;
   options.dry_run = field(fields, "dry_run") == true;
   return options;
 }
@@ -133,9 +111,90 @@ class Shown {
   SyncProgress last_;
 };
 
+// Where the manifests of this sync are; empty when the checkpoints are not a run's own.
+Result<std::string> manifest_folder(Services& services, const std::string& name) {
+  if (!services.owned) return std::string();
+  Result<Store*> store = services.store();
+  if (!store) return store.error();
+  return (*store)->run_folder(services.owned->id()) + "/checkpoints/" + name;
+}
+
+Co<Result<Json>> move_checkpoints(Services& services, Json fields, std::string folder,
+                                  Shown& shown) {
+  CheckpointPull pull;
+  pull.options = options_of(fields);
+  pull.fields = std::move(fields);
+  pull.progress = [&shown](const SyncProgress& now) { shown.progress(now); };
+  pull.folder = std::move(folder);
+  std::string name = text_field(pull.fields, "name");
+  Result<PulledCheckpoints> pulled = co_await pull_checkpoints(services, std::move(pull));
+  if (!pulled) co_return pulled.error();
+  const SyncReport& report = pulled->report;
+  shown.end(report.failed.empty() && pulled->damaged.empty() ? "done" : "failed", &report);
+  if (!report.failed.empty()) co_return some_failed(name, report);
+  Json told = report_json(report, false, shown.seconds());
+  told["sealed"] = pulled->sealed;
+  told["damaged"] = pulled->damaged;
+  told["dropped"] = pulled->dropped;
+  told["again"] = pulled->again;
+  co_return told;
+}
+
+Co<Result<Json>> move_tree(Services& services, Json fields, Shown& shown) {
+  SyncOptions options = options_of(fields);
+  std::string name = text_field(fields, "name");
+  Result<TransferSide> from = co_await open_side(services, field(fields, "from"));
+  if (!from) co_return from.error();
+  Result<TransferSide> to = co_await open_side(services, field(fields, "to"));
+  if (!to) co_return to.error();
+  SyncEnd source;
+  source.path = from->path;
+  source.channel = std::move(from->channel);
+  SyncEnd target;
+  target.path = to->path;
+  target.channel = std::move(to->channel);
+  SyncProgressFn progress = [&shown](const SyncProgress& now) { shown.progress(now); };
+  Result<SyncReport> report =
+      co_await sync_files(services.loop, std::move(source), std::move(target), options, progress);
+  if (!report) co_return report.error();
+  shown.end(report->failed.empty() ? "done" : "failed", &*report);
+  if (!report->failed.empty()) co_return some_failed(name, *report);
+  co_return report_json(*report, options.dry_run, shown.seconds());
+}
+
+// One transfer of a sync at a time, whoever asks for it.
+class Turn {
+ public:
+  Turn(Services& services, std::string name) : services_(services), name_(std::move(name)) {}
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() {
+    if (!mine_) return;
+    std::shared_ptr<Event> freed = services_.syncs_under_way[name_];
+    services_.syncs_under_way.erase(name_);
+    freed->set();
+  }
+  Co<Status> take() {
+    for (;;) {
+      auto found = services_.syncs_under_way.find(name_);
+      if (found == services_.syncs_under_way.end()) break;
+      std::shared_ptr<Event> freed = found->second;
+      Event::Waiter waiter(*freed);
+      co_await waiter;
+    }
+    services_.syncs_under_way[name_] = std::make_shared<Event>(services_.loop);
+    mine_ = true;
+    co_return done();
+  }
+
+ private:
+  Services& services_;
+  std::string name_;
+  bool mine_ = false;
+};
+
 // One of the sides, or none, is on an instance; a link that dies under the transfer is a new try.
-Co<Result<Json>> transfer_sync(Services& services, Json args, StepContext) {
-  Json fields = arg(args, 0);
+Co<Result<Json>> move_once(Services& services, Json fields) {
   std::string name = text_field(fields, "name");
   std::string from_tag = text_field(field(fields, "from"), "tag");
   std::string to_tag = text_field(field(fields, "to"), "tag");
@@ -144,38 +203,112 @@ Co<Result<Json>> transfer_sync(Services& services, Json args, StepContext) {
                     "sync " + choline::quoted(name) +
                         ": one side must be here; two instances are not connected");
   }
-  SyncOptions options = options_of(fields);
+  Turn turn(services, name);
+  Status taken = co_await turn.take();
+  if (!taken) co_return taken.error();
+  bool sealing =
+      field(fields, "checkpoints") == true && !from_tag.empty() && field(fields, "dry_run") != true;
+  Result<std::string> folder = std::string();
+  if (sealing) folder = manifest_folder(services, name);
+  if (!folder) co_return folder.error();
   Shown shown(services, name, !to_tag.empty());
-  SyncProgressFn progress = [&shown](const SyncProgress& now) { shown.progress(now); };
   for (int tries = 1;; ++tries) {
-    Result<Opened> from = co_await open_side(services, field(fields, "from"));
-    if (!from) co_return from.error();
-    Result<Opened> to = co_await open_side(services, field(fields, "to"));
-    if (!to) co_return to.error();
-    SyncEnd source;
-    source.path = from->path;
-    source.channel = std::move(from->channel);
-    SyncEnd target;
-    target.path = to->path;
-    target.channel = std::move(to->channel);
-    Result<SyncReport> report =
-        co_await sync_files(services.loop, std::move(source), std::move(target), options, progress);
-    if (report) {
-      shown.end(report->failed.empty() ? "done" : "failed", &*report);
-      if (!report->failed.empty()) co_return some_failed(name, *report);
-      co_return report_json(*report, options.dry_run, shown.seconds());
-    }
-    bool broken = report.error().kind == ErrorKind::lost && tries < 5;
-    if (!broken) {
-      shown.end("failed", nullptr);
-      co_return report.error();
-    }
+    Co<Result<Json>> moving = folder->empty() ? move_tree(services, fields, shown)
+                                              : move_checkpoints(services, fields, *folder, shown);
+    Result<Json> moved = co_await moving;
+    bool broken = !moved && moved.error().kind == ErrorKind::lost && tries < 5;
+    if (broken) continue;
+    if (!moved) shown.end("failed", nullptr);
+    co_return moved;
   }
+}
+
+Co<Result<Json>> transfer_sync(Services& services, Json args, StepContext) {
+  Result<Json> moved = co_await move_once(services, arg(args, 0));
+  co_return moved;
+}
+
+bool has_moved(const Json& report) {
+  for (const char* count : {"files", "deleted", "again"}) {
+    if (report.value(count, 0) > 0) return true;
+  }
+  for (const char* list : {"sealed", "damaged", "dropped"}) {
+    if (!report.value(list, Json::array()).empty()) return true;
+  }
+  return false;
+}
+
+// Repeats a transfer until it has something to tell: files that moved, or a failure other than the
+// one that was told last. Nothing that is worth no row in the journal gets one.
+Co<Result<Json>> transfer_follow(Services& services, Json args, StepContext) {
+  Json fields = arg(args, 0);
+  double every = fields.value("every", 0.0);
+  std::string told = text_field(fields, "told");
+  for (;;) {
+    Sleep nap(services.loop, every);
+    co_await nap;
+    Result<Json> moved = co_await move_once(services, fields);
+    if (moved && (has_moved(*moved) || !told.empty())) co_return moved;
+    if (moved) continue;
+    const Error& error = moved.error();
+    // A source that is not there yet is no failure.
+    if (error.kind == ErrorKind::not_found || error.message == told) continue;
+    co_return moved;
+  }
+}
+
+// The newest checkpoint of a sync of this run that is here and whole.
+Co<Result<Json>> transfer_newest(Services& services, Json args, StepContext) {
+  Json fields = arg(args, 0);
+  Result<std::string> folder = manifest_folder(services, text_field(fields, "name"));
+  if (!folder) co_return folder.error();
+  if (folder->empty()) {
+    co_return Error(ErrorKind::conflict, "native.transfer.newest: this process owns no run");
+  }
+  std::string place = text_field(fields, "path");
+  std::function<Result<ManifestFolder::Newest>()> job =
+      [manifests = ManifestFolder(*folder, place)] { return manifests.newest(); };
+  OnWorker<Result<ManifestFolder::Newest>> working(services.loop, std::move(job));
+  Result<ManifestFolder::Newest> newest = co_await working;
+  if (!newest) co_return newest.error();
+  std::function<Result<std::vector<Checkpoint>>()> listing = [place] {
+    return find_checkpoints(place);
+  };
+  OnWorker<Result<std::vector<Checkpoint>>> looking(services.loop, std::move(listing));
+  Result<std::vector<Checkpoint>> all = co_await looking;
+  if (!all) co_return all.error();
+  Json out = {{"damaged", Json::array()}, {"others", Json::array()}};
+  for (const SyncNote& note : newest->damaged)
+    out["damaged"].push_back({{"name", note.path}, {"why", note.why}});
+  if (newest->manifest) out["checkpoint"] = to_json(*newest->manifest, false);
+  for (const Checkpoint& each : *all) {
+    bool is_it = newest->manifest && newest->manifest->checkpoint.name == each.name;
+    if (!is_it) out["others"].push_back(each.name);
+  }
+  co_return out;
+}
+
+// Digests of complete checkpoints, read where they are.
+Co<Result<Json>> transfer_digests(Services& services, Json args, StepContext) {
+  Result<TransferSide> side = co_await open_side(services, arg(args, 0));
+  if (!side) co_return side.error();
+  Result<std::vector<std::string>> names = texts_arg(args, 1, "native.transfer.digests");
+  if (!names) co_return names.error();
+  SyncEnd end;
+  end.path = side->path;
+  end.channel = std::move(side->channel);
+  Result<std::vector<Manifest>> found =
+      co_await fetch_manifests(services.loop, std::move(end), std::move(*names));
+  if (!found && found.error().kind != ErrorKind::not_found) co_return found.error();
+  Json list = Json::array();
+  if (!found) co_return list;
+  for (const Manifest& each : *found) list.push_back(to_json(each, false));
+  co_return list;
 }
 
 Co<Result<Json>> transfer_checkpoints(Services& services, Json args, StepContext) {
   Json place = arg(args, 0);
-  Result<Opened> side = co_await open_side(services, place);
+  Result<TransferSide> side = co_await open_side(services, place);
   if (!side) co_return side.error();
   SyncEnd end;
   end.path = side->path;
@@ -197,12 +330,34 @@ Co<Result<Json>> transfer_checkpoints(Services& services, Json args, StepContext
 
 }  // namespace
 
+Co<Result<TransferSide>> open_side(Services& services, Json side) {
+  TransferSide opened;
+  opened.path = text_field(side, "path");
+  if (opened.path.empty())
+    co_return Error(ErrorKind::invalid, "native.transfer: a side has no path");
+  std::string tag = text_field(side, "tag");
+  if (tag.empty()) co_return opened;
+  Result<Instances*> instances = services.instances();
+  if (!instances) co_return instances.error();
+  Result<Instances::Client> agent = co_await (*instances)->reach(tag);
+  if (!agent) co_return agent.error();
+  opened.path = (*instances)->true_path(tag, opened.path);
+  Result<std::unique_ptr<Channel>> channel = open_transfer_channel(**agent);
+  if (!channel) co_return channel.error();
+  opened.channel = std::move(*channel);
+  opened.agent = std::move(*agent);
+  co_return opened;
+}
+
 NativeModule transfer_module() {
   NativeModule module;
   module.name = "transfer";
   module.functions = {
       {"sync", StepClass::idempotent, transfer_sync},
+      {"follow", StepClass::idempotent, transfer_follow},
       {"checkpoints", StepClass::query, transfer_checkpoints},
+      {"newest", StepClass::query, transfer_newest},
+      {"digests", StepClass::query, transfer_digests},
   };
   return module;
 }

@@ -82,58 +82,38 @@ end
 -- Pausing
 
 --- Why the run cannot be paused now, or nil.
-function Owner:not_pausable()
-  local program <const> = self.program
-  if #program.pipelines > 0 then
-    return "it has a pipeline, whose place in the program a pause would lose"
+---@param now boolean   the work of tasks without `resume` may be lost
+function Owner:not_pausable(now)
+  for _, declaration in ipairs(self.program.pipelines) do
+    local state <const> = self.ctx.states[declaration.name]
+    if state ~= "done" and state ~= "failed" then
+      return ("pipeline \"%s\" is at work, and a pause would lose its instances and its place; "
+        .. "`choline stop` ends it"):format(declaration.name)
+    end
   end
-  for _, declaration in ipairs(program.tasks) do
+  if now then return nil end
+  for _, declaration in ipairs(self.program.tasks) do
     local outcome <const> = self.ctx.outcomes[declaration.name]
     if not declaration.fields.resume and not (outcome and (outcome.ok or outcome.skipped)) then
-      return ("task \"%s\" has no resume, so a pause would lose its work"):format(declaration.name)
+      return ("task \"%s\" has no resume, so a pause would lose its work; with --now it is "
+        .. "paused all the same, and begins anew"):format(declaration.name)
     end
   end
   return nil
-end
-
-local function stop_for_pause(self, attempt)
-  local waiting <const> = attempt.waiting
-  native.instance.signal(attempt.live.tag, waiting.key, waiting.signal)
-  native.wait.sleep(waiting.grace)
-  if attempt.waiting == waiting then
-    native.instance.signal(attempt.live.tag, waiting.key, "KILL")
-  end
-end
-
---- Asks each attempt to end as soon as it waits for its command, until the run is paused.
-function Owner:pause()
-  if self.pausing then return end
-  self.pausing = true
-  native.task.spawn("pause-watch", function()
-    while true do
-      for name, attempt in list.sorted(self.ctx.attempts) do
-        if attempt.waiting and not self.ctx.pause:wanted(name, attempt.number) then
-          self.ctx.pause:request(name, attempt.number)
-          native.task.spawn(("pause-%s-%d"):format(name, attempt.number), function()
-            stop_for_pause(self, attempt)
-          end,
-            { outside = true })
-        end
-      end
-      native.wait.sleep(0.5)
-    end
-  end, { outside = true })
 end
 
 --- Called by the engine when all that is left is paused; does not come back.
 function Owner:paused()
   native.run.set_state("paused")
   self:finish_view()
+  if self.stopping then return end -- the later word counts
+  self.leaving = true
   native.sys.write(2, ("run %s is paused and costs nothing; `choline resume %s` goes on\n"):format(
     self.id, self.id))
   native.run.disown()
   native.sys.exit(0)
 end
+  if self.when_paused then self.when_paused() end
 
 -- Requests of other processes
 
@@ -141,16 +121,48 @@ local answers <const> = {}
 
 function answers.stop(self, request)
   local left <const> = list.map(alive(self.id), function(each)
+local function who(request) return ("%s on %s"):format(request.by.user, request.by.host) end
+
     return { name = each.name, price = each.price }
+  if self.leaving then return native.run.reply(request.id, { leaving = true }) end
   end)
   native.run.reply(request.id, { accepted = true, releasing = native.json.array(left) })
-  self:stop(("%s on %s"):format(request.by.user, request.by.host), 130, request.args.now)
+  self:stop(who(request), 130, request.args.now)
 end
 
 function answers.pause(self, request)
-  local why <const> = self.stopping and "it is being stopped" or self:not_pausable()
-  native.run.reply(request.id, { accepted = why == nil, why = why })
-  if not why then self:pause() end
+  local now <const> = request.args.now == true
+  local why <const> = self.stopping and "it is being stopped" or self:not_pausable(now)
+  if not why then
+    native.wait.pass("order", { verb = "pause", now = now, by = who(request) })
+  end
+  local events <const> = native.store.events(self.id)
+  native.run.reply(request.id, { accepted = why == nil, why = why,
+    after = #events > 0 and events[#events].id or 0 })
+end
+
+--- Of a run whose process lives: some of its tasks may be paused, or wait for a word.
+function answers.resume(self, request)
+  if self.leaving then return native.run.reply(request.id, { leaving = true }) end
+  local waits = false
+  for _, state in pairs(self.ctx.states) do
+    waits = waits or state == "paused" or state == "held"
+  end
+  local accepted <const> = waits and not self.stopping
+  if accepted then native.wait.pass("order", { verb = "resume", by = who(request) }) end
+  native.run.reply(request.id, { accepted = accepted,
+    why = not accepted and "nothing of it is paused" or nil })
+end
+
+function answers.set(self, request)
+  local name <const>, value <const> = request.args.name, request.args.value
+  if self.leaving then return native.run.reply(request.id, { leaving = true }) end
+  if self.stopping then
+    return native.run.reply(request.id, { accepted = false, why = "it is being stopped" })
+  end
+  native.wait.pass("order", { verb = "set", name = name, value = value, by = who(request),
+    request = request.args.request })
+  native.run.reply(request.id, { accepted = true })
 end
 
 function Owner:serve_requests()
@@ -247,7 +259,8 @@ end
 ---@return integer
 function M.execute(id, program, options)
   local owned <const> = native.run.own(id)
-  local self <const> = setmetatable({ id = id, program = program }, Owner)
+  local self <const> = setmetatable({ id = id, program = program,
+    when_paused = options.when_paused }, Owner)
   if owned.row.state == "stopping" then
     native.sys.write(2, ("run %s was being stopped; its instances are ended now\n"):format(id))
     local clean <const> = finish_stop(id, nil)
@@ -257,6 +270,21 @@ function M.execute(id, program, options)
   local events <const> = native.store.events(id)
   local seen <const> = #events > 0 and events[#events].id or 0
   if options.resumed then
+--- What was asked for while nobody owned the run.
+local function pass_orders(events, options)
+  native.task.spawn("orders", function()
+    if options.resumed then native.wait.pass("order", { verb = "resume" }) end
+    if options.order then native.wait.pass("order", options.order) end
+    for _, event in ipairs(events) do
+      local data <const> = event.data
+      if event.kind == "set_requested" then
+        native.wait.pass("order", { verb = "set", name = data.name, value = data.value,
+          by = data.by, request = data.request })
+      end
+    end
+  end, { outside = true })
+end
+
     local facts <const> = native.sys.facts()
     native.run.event("run_resumed", { by = facts.user, host = facts.host },
       ("run_resumed/%.3f"):format(native.clock.wall()))
@@ -286,6 +314,7 @@ function M.execute(id, program, options)
   self:finish_view()
   for _, helper in ipairs(helpers) do native.task.cancel(helper, "the run is over") end
   native.run.disown()
+  pass_orders(events, options)
   goodbye(self, code)
   return code
 end

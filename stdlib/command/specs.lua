@@ -134,9 +134,24 @@ return {
     examples = { { "choline stop 4k2f", "end it" } },
     exits = { [0] = "stopped, or over already", [3] = "no such run" } },
   { name = "pause", group = "Run", summary = "take checkpoints and stop paying",
-    arguments = { run }, options = { json },
+    help = "Each command gets the task's stop_signal and its grace to write a checkpoint and end. The "
+      .. "newest complete checkpoint is brought here and verified against digests of both sides; only "
+      .. "then is the instance ended. A command that has none and ignores the signal goes on; one that "
+      .. "ended without leaves its instance as it is, until --now, `choline resume` or `choline stop`.",
+    arguments = { run },
+    options = { { name = "now", help = "also when work is lost: without a checkpoint, or one that cannot "
+      .. "be verified" }, json },
     examples = { { "choline pause 4k2f", "until `choline resume 4k2f`" } },
     exits = { [0] = "paused", [3] = "no such run", [8] = "it cannot be paused now" } },
+  { name = "set", group = "Run", summary = "change a param of a run, or its budget",
+    help = "What reads params later sees the new value: commands that start, policies, pipelines. A "
+      .. "command that runs already is not changed.",
+    arguments = { run }, options = { json },
+    assignments = { help = "a param of the cholfile, or budget" },
+    examples = { { "choline set 4k2f epochs=120", "for the attempts to come" },
+      { "choline set budget=$60", "another limit" } },
+    exits = { [0] = "set", [2] = "a wrong value", [3] = "no such run or param",
+      [8] = "the run is over" } },
   { name = "resume", group = "Run", summary = "go on with a run that was paused or interrupted",
     arguments = { run },
     options = { { name = "detach", short = "d", help = "go on in the background" },

@@ -1,11 +1,13 @@
 -- `choline stop [RUN]`: ends a run and its instances, through its process when there is one.
 
 local ask <const> = require "talk.ask"
+local ask_owner <const> = require "command.ask_owner"
 local list <const> = require "core.list"
 local money <const> = require "core.money"
 local native <const> = require "native"
 local release <const> = require "command.release"
 local rows_of <const> = require "command.rows"
+local saved <const> = require "command.saved"
 
 local over <const> = { done = true, failed = true, stopped = true }
 
@@ -22,7 +24,7 @@ local function wait_for_end(id, seconds)
     local row <const> = native.store.find(id)
     if over[row.state] then return row end
     if not row.owner then return nil end
-    native.wait.sleep(0.1)
+    native.wait.sleep(0.05)
   end
   return nil
 end
@@ -41,9 +43,11 @@ end
 local function report(id, arguments, context, ok)
   local row <const> = native.store.find(id)
   if arguments.json then
-    context.json { id = id, state = rows_of.state(row), cost = row.cost }
+    context.json { id = id, state = rows_of.state(row), cost = row.cost,
+      checkpoints = native.json.array(saved.checkpoints(id)) }
   else
-    context.out(("run %s is %s, cost %s"):format(id, row.state, money.format(row.cost or 0)))
+    context.out(("run %s is %s, cost %s%s"):format(id, row.state, money.format(row.cost or 0),
+      saved.sentence(id)))
   end
   return ok and 0 or 1
 end
@@ -57,8 +61,7 @@ return function(arguments, context)
       return 1
     end
   end
-  local answer <const> = row.owner and native.run.request(row.id, "stop",
-    { now = arguments.now == true }, 10) or nil
+  local answer <const> = ask_owner(row, "stop", { now = arguments.now == true })
   if not answer then
     return report(row.id, arguments, context, stop_here(row, context))
   end

@@ -2,6 +2,7 @@
 -- and its time limit, and the files back.
 
 local checkpoint <const> = require "flow.checkpoint"
+local ending <const> = require "flow.ending"
 local failure <const> = require "core.failure"
 local duration <const> = require "core.duration"
 local native <const> = require "native"
@@ -11,7 +12,7 @@ local values <const> = require "flow.values"
 
 local M = {}
 
-M.grace = 30 -- seconds between the stop signal and KILL, unless the task says
+M.grace = ending.grace
 
 local function code_text(result)
   if result.signal and result.signal ~= 0 then return ("signal %d"):format(result.signal) end
@@ -51,12 +52,19 @@ local function setup(self)
   task.once(self.live.done, "setup/" .. self.declaration.name, function()
     local began <const> = native.clock.now()
     self:show("setup")
-    local result <const> = M.execute(self.live, {
-      key = values.key(self.ctx, self.declaration.name, "setup", self.number),
+    local key <const> = values.key(self.ctx, self.declaration.name, "setup", self.number)
+    local ended <const>, result <const> = self.ctx.pause:unless_wanted(self.declaration.name,
+      "setup", function() return M.execute(self.live, {
+      key = key,
       task = self.declaration.name, attempt = self.number, dir = self.dir,
       command = values.command(fields.setup, self.names), env = environment(self.ctx, self.names,
         fields.env),
-    })
+    }) end)
+    if not ended then
+      -- it may not even have begun
+      pcall(native.instance.signal, self.live.tag, key, "KILL")
+      failure.raise("cancelled", "paused before its setup was done")
+    end
     local why <const> = M.classify(result, "setup")
     if why then error(failure.new("setup_failed", why.message, why.fields), 0) end
     self.ctx.events:emit("setup_done", {
@@ -70,7 +78,8 @@ end
 local function choose_command(self)
   local fields <const> = self.declaration.fields
   if not fields.resume then return fields.run end
-  local newest <const>, others <const> = checkpoint.newest(self.ctx, fields.resume)
+  local newest <const>, others <const> = checkpoint.newest(self.ctx, fields.resume,
+    self.live)
   if not newest then return fields.run end
   self.names.checkpoint = checkpoint.place(self.ctx, self.live, fields.resume, newest, others,
     self.dir)
@@ -78,29 +87,34 @@ local function choose_command(self)
   return fields.resume.run or fields.run
 end
 
---- Lets the command write a checkpoint and end; `name` tells apart the waits of one attempt.
-local function stop_command(self, key, name)
-  local fields <const> = self.declaration.fields
-  native.instance.signal(self.live.tag, key, fields.stop_signal or "TERM")
-  local ended <const> = task.within(name, fields.grace or M.grace, function()
-    return native.instance.wait(self.live.tag, key)
-  end)
-  if not ended then
-    native.instance.signal(self.live.tag, key, "KILL")
-    native.instance.wait(self.live.tag, key)
-  end
-end
-
+--- Waits for the command's end, and serves orders to pause meanwhile.
 local function wait_command(self, key)
-  local fields <const> = self.declaration.fields
-  local ended <const>, result <const> = task.within("command", fields.timeout, function()
+  local fields <const>, pause <const> = self.declaration.fields, self.ctx.pause
+  local name <const> = self.declaration.name
+  local waiting <const> = native.task.spawn("command", function()
     return native.instance.wait(self.live.tag, key)
   end)
-  self.waiting = nil
-  if ended then return result end
-  stop_command(self, key, "grace")
-  failure.raise("timeout", "task \"%s\" took longer than %s", self.declaration.name,
-    duration.short(fields.timeout))
+  local limit <const> = fields.timeout and native.task.spawn("command-limit", function()
+    native.wait.sleep(fields.timeout)
+  end)
+  local guard <close> = task.on_exit(function()
+    task.end_all({ waiting, limit }, "the command ended")
+  end)
+  while true do
+    local asked <const> = native.task.spawn("command-pause-" .. pause.count, function()
+      pause:wait_wanted(name)
+    end)
+    local asking <close> = task.on_exit(function() task.end_all({ asked }, "the wait is over") end)
+    local first <const> = native.task.any { waiting, asked, limit }
+    if first == 1 then return native.task.join(waiting) end
+    if first == 3 then break end
+    if ending.pause(self, key, waiting) then
+      self.paused = true
+      return native.task.join(waiting)
+    end
+  end
+  ending.stop(self.live, key, fields, "grace")
+  failure.raise("timeout", "task \"%s\" took longer than %s", name, duration.short(fields.timeout))
 end
 
 local function start_command(self, command)
@@ -117,8 +131,6 @@ local function start_command(self, command)
     checkpoint = self.checkpoint and self.checkpoint.name, step = self.checkpoint
       and self.checkpoint.step,
   })
-  self.waiting = { key = key, signal = fields.stop_signal or "TERM", grace = fields.grace
-    or M.grace }
   self:show("running")
   if fields.resume then
     self.live.done["made/" .. fields.resume.from] = { done = true, value = true }
@@ -141,7 +153,7 @@ end
 local function bring_back(self, key)
   if self.live.gone or self.ctx.hurry then return end
   native.task.shield((self.declaration.fields.grace or M.grace) + 60, function()
-    if key then stop_command(self, key, "stop-grace") end
+    if key then ending.stop(self.live, key, self.declaration.fields, "stop-grace") end
     sync.pull_all(self.ctx, self.live)
   end)
 end
@@ -167,7 +179,6 @@ local function run_work(self)
   -- To learn that the instance is gone, and to bring files back also after a failure.
   local ok <const>, result <const> = pcall(is_function and self.call_function or wait_command, self,
     key)
-  self.waiting = nil
   if not ok then
     local kind <const> = failure.from(result).kind
     if kind == "preempted" or kind == "lost" then self.live.gone = true end
@@ -205,14 +216,15 @@ end
 --- After the work's end: files back, then what its end is called.
 function Attempt:finish(ok, result)
   local why
-  if not ok then
+  if not ok and not self.paused then
     why = failure.from(result)
   elseif type(self.declaration.fields.run) ~= "function" then
     why = M.classify(result, ("task \"%s\""):format(self.declaration.name))
   end
   self:show("syncing")
   local lost <const> = sync.pull_all(self.ctx, self.live)
-  if self.ctx.pause:wanted(self.declaration.name, self.number) and why then
+  if self.paused then
+    if not ending.secure(self, lost) then return { paused = true, again = true } end
     return { paused = true }
   end
   if why then error(why, 0) end
@@ -237,7 +249,13 @@ function Attempt:run(live)
   self:show("syncing")
   sync.push_all(self.ctx, live)
   if fields.resume then checkpoint.look(self.ctx, live, fields.resume) end
-  setup(self)
+  local name <const> = self.declaration.name
+  if not self.ctx.pause:wanted(name) then
+    local ok <const>, raised <const> = pcall(setup, self) -- a pause cuts it short
+    if not ok and not self.ctx.pause:wanted(name) then error(raised, 0) end
+  end
+  -- Nothing has been done that a pause could lose.
+  if self.ctx.pause:wanted(name) then return { paused = true } end
   return run_work(self)
 end
 

@@ -49,8 +49,18 @@ function Account:rented(price, began)
   return paid
 end
 
-function Account:ended(paid)
-  paid.ended = paid.ended or native.clock.now()
+---@param at? number   when it ended, if that was before
+function Account:ended(paid, at)
+  local now <const> = native.clock.now()
+  paid.ended = paid.ended or at and math.max(paid.began, math.min(at, now)) or now
+  wake(self)
+end
+
+--- Another limit from now on. Without one before, there is nobody who guards it, but nothing more
+--- is rented than it allows.
+---@param limit number   USD
+function Account:change(limit)
+  self.limit = limit
   wake(self)
 end
 

@@ -158,7 +158,7 @@ local function create(pool, name, fields, offer, keep)
   local live <const> = {
     name = name, label = label, tag = made.tag, provider = made.provider, price = made.price,
     provider_id = made.provider_id, began = began, offer = identity(offer), done = {}, locks = {},
-    holders = 0, paid = ctx.account:rented(made.price, began),
+    holders = 0, keep = keep or nil, paid = ctx.account:rented(made.price, began),
   }
   pool.lives[#pool.lives + 1] = live
   return live
@@ -348,20 +348,23 @@ function Pool:leave(name, cancelled)
   local live <const> = entry.renting.live and entry.renting.live.value
   if not live then return end
   forget(entry, live)
-  if entry.keep and not cancelled and not live.gone then
-    live.kept = true
-    self.ctx.events:emit("instance_kept", {
-      instance = name, label = live.label, tag = live.tag, price = live.price,
-    })
-    self:show(live, "kept")
-    return
-  end
+  if entry.keep and not cancelled and not live.gone then return self:keep(live) end
   self:release(live, "no task needs it")
 end
 
 --- A paused task does not use its instance until `wake`.
 ---@async
 function Pool:rest(name)
+--- Leaves an instance running, as its cholfile says.
+function Pool:keep(live)
+  if live.kept or live.released or live.gone then return end
+  live.kept = true
+  self.ctx.events:emit("instance_kept", {
+    instance = live.name, label = live.label, tag = live.tag, price = live.price,
+  })
+  self:show(live, "kept")
+end
+
   local entry <const> = self:entry(name)
   entry.resting = entry.resting + 1
   end_unused(self, entry)
@@ -372,13 +375,17 @@ function Pool:wake(name)
   entry.resting = entry.resting - 1
 end
 
---- Ends all that is left, but what is kept.
+--- Ends all that is left, but what is kept. Whoever cancels the run wants nothing kept.
 ---@async
-function Pool:close()
+---@param cancelled? boolean
+function Pool:close(cancelled)
   local left <const> = table.move(self.lives, 1, #self.lives, 1, {})
   for _, live in ipairs(left) do
     if not live.kept then self:release(live, "the run ends") end
   end
 end
+    if live.keep and not cancelled and not self.entries[live.name].renting.live then
+      self:keep(live)
+    end
 
 return M

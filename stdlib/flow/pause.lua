@@ -1,6 +1,6 @@
--- Pausing. A pause is decided outside the run (by a person), so the decision is recorded as an
--- event before it is acted upon and read back on replay. A paused task parks: it holds nothing, and
--- goes on only in a process that found `resumed` recorded.
+-- Pausing. Whoever asks for it stands outside the run, so each order becomes a step of the run
+-- before it is acted upon, and a replay finds it in the same place. A paused task parks: it holds
+-- nothing, and goes on only in a process that found `resumed` recorded.
 
 local native <const> = require "native"
 local task <const> = require "wait.task"
@@ -8,6 +8,9 @@ local task <const> = require "wait.task"
 local M = {}
 
 ---@class flow.Pause
+---@field count integer    orders to pause until now
+---@field over integer     those of them after which somebody wanted to go on
+---@field now boolean      the last of them does not ask for a checkpoint
 local Pause <const> = {}
 Pause.__index = Pause
 
@@ -19,23 +22,71 @@ M.key = key
 function M.new(events)
   local facts <const> = {}
   for _, event in ipairs(events) do
-    if event.data.task and (event.kind == "pause_requested" or event.kind == "resumed") then
-      facts[key(event.kind, event.data.task, event.data.number)] = true
+    local data <const> = event.data
+    if data.task and event.kind == "resumed" and not data.at_once then
+      facts[key(event.kind, data.task, data.number)] = true
     end
   end
-  return setmetatable({ facts = facts, active = 0, parked = 0, quiet = nil }, Pause)
+  return setmetatable({
+    facts = facts, active = 0, parked = 0, quiet = nil, count = 0, over = 0, resumes = 0,
+    served = {}, now = false,
+  }, Pause)
 end
 
---- Was a pause of this attempt asked for?
-function Pause:wanted(name, number)
-  return self.facts[key("pause_requested", name, number)] == true
+local function wake(self)
+  local came <const> = self.came
+  self.came = nil
+  if came then came:set(true) end
 end
 
---- Records the request; called outside the run while the attempt waits for its command.
-function Pause:request(name, number)
-  self.facts[key("pause_requested", name, number)] = true
-  native.run.event("pause_requested", { task = name, number = number }, key("pause_requested", name,
-    number))
+--- An order has come.
+---@param now boolean   without a checkpoint, when there is none
+function Pause:order(now)
+  self.count, self.now = self.count + 1, now
+  wake(self)
+end
+
+--- Somebody wants to go on: what was ordered before is over.
+function Pause:go_on()
+  self.over, self.resumes = self.count, self.resumes + 1
+  wake(self)
+end
+
+--- Is there an order that the task has not served?
+function Pause:wanted(name) return self.count > math.max(self.served[name] or 0, self.over) end
+
+--- The task does what it can about the orders until now.
+function Pause:serve(name) self.served[name] = self.count end
+
+--- Are the orders that the task serves over?
+function Pause:is_over(name) return self.over >= (self.served[name] or 0) end
+
+--- Waits for the next order of any kind.
+---@async
+function Pause:wait_next()
+  self.came = self.came or native.task.event()
+  self.came:wait()
+end
+
+--- Waits until an order concerns the task.
+---@async
+function Pause:wait_wanted(name)
+  while not self:wanted(name) do self:wait_next() end
+end
+
+--- Runs `fn` until it ends or a pause of the task is wanted. Gives true and its result, or false;
+--- `fn` is then cancelled.
+---@async
+---@param child string   name of the child task
+function Pause:unless_wanted(name, child, fn)
+  if self:wanted(name) then return false end
+  local work <const> = native.task.spawn(child, fn)
+  local asked <const> = native.task.spawn(child .. "-pause", function() self:wait_wanted(name) end)
+  local guard <close> = task.on_exit(function()
+    task.end_all({ work, asked }, "the race is over")
+  end)
+  if native.task.any { work, asked } == 2 then return false end
+  return true, native.task.join(work)
 end
 
 local function tell(self)
@@ -66,17 +117,27 @@ end
 
 --- Parks the caller, unless it is to go on already.
 ---@async
-function Pause:park(events, name, number)
+---@param by_policy? boolean   nobody has ordered it
+function Pause:park(events, name, number, by_policy)
+  self:serve(name)
   events:emit("paused", { task = name, number = number }, key("paused", name, number))
-  if self.facts[key("resumed", name, number)] then
+  local until_now <const>, fact <const> = self.count, key("resumed", name, number)
+  if self.facts[fact] then
     -- A step of its own: it is answered only when the whole record was delivered, so that what
     -- other tasks did in the meantime is not overtaken.
     native.wait.sleep(0, ("resumed-%d"):format(number))
+    self.over = math.max(self.over, until_now)
     return
   end
-  self.parked = self.parked + 1
-  tell(self)
-  native.task.event():wait()
+  if by_policy or not self:is_over(name) then
+    local resumes <const> = self.resumes
+    self.parked = self.parked + 1
+    tell(self)
+    while self.resumes == resumes do self:wait_next() end
+    self.parked = self.parked - 1
+  end
+  -- The process lives on, so that a replay finds the order to go on and not this fact.
+  events:emit("resumed", { task = name, number = number, at_once = true }, fact)
 end
 
 --- Records that all that is paused goes on, before the run is entered again. What it records is

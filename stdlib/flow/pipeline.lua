@@ -4,6 +4,7 @@
 local attempt <const> = require "flow.attempt"
 local call <const> = require "policy.call"
 local duration <const> = require "core.duration"
+local ending <const> = require "flow.ending"
 local failure <const> = require "core.failure"
 local list <const> = require "core.list"
 local metrics <const> = require "flow.metrics"
@@ -131,25 +132,55 @@ local function names_of(ctx, live, dir)
   return values.of(ctx, { instance = live.name, task = (native.task.current()), attempt = 1 }, dir)
 end
 
-local function wait_for(live, key, timeout)
+--- Waits for the command's end. One that is to end before gets its signal and its grace: when its
+--- time is over, when the pipeline is cancelled, and when the attempt that it belongs to is paused.
+local function wait_for(ctx, live, key, how)
   local name <const> = key:gsub("%.", "-")
-  local ended <const>, result <const> = task.within("wait-" .. name, timeout, function()
-    return native.instance.wait(live.tag, key)
+  local guard <close> = task.on_exit(function(raised)
+    if not raised or failure.from(raised).kind ~= "cancelled" or live.gone or ctx.hurry then
+      return
+    end
+    native.task.shield(how.grace + 60, function()
+      ending.stop(live, key, how, "stop-" .. name)
+    end)
   end)
-  if ended then return result end
-  native.instance.signal(live.tag, key, "TERM")
-  if not task.within("grace-" .. name, attempt.grace,
-    function() return native.instance.wait(live.tag, key) end) then
-    native.instance.signal(live.tag, key, "KILL")
+  local result
+  local function wait()
+    local ended <const>, value <const> = task.within("wait-" .. name, how.timeout, function()
+      return native.instance.wait(live.tag, key)
+    end)
+    result = ended and value
   end
-  failure.raise("timeout", "the command took longer than %s", duration.short(timeout))
+  local current <const> = how.attempt
+  if not current then
+    wait()
+  elseif not ctx.pause:unless_wanted(current.declaration.name, "run-" .. name, wait) then
+    current.paused = true
+    failure.raise("cancelled", "the task is paused")
+  end
+  guard.fn = nil
+  if result then return result end
+  ending.stop(live, key, how, "grace-" .. name)
+  failure.raise("timeout", "the command took longer than %s", duration.short(how.timeout))
+end
+
+--- How a command of a pipeline ends before its time.
+local function how_to_end(box, options)
+  local shared <const> = owners[box]
+  local fields <const> = shared and shared.declaration.fields or {}
+  return {
+    attempt = shared and fields.resume and shared or nil,
+    stop_signal = options.stop_signal or fields.stop_signal,
+    grace = typed(duration.parse, options.grace, "grace") or fields.grace or ending.grace,
+    timeout = typed(duration.parse, options.timeout, "timeout"),
+  }
 end
 
 --- Runs a command and waits for its end; it outlives a crash of choline. Raises `crashed` when it
 --- does not end with 0, unless options.check is false.
 ---@async
 ---@param command string|(string|number)[]
----@param options? { metrics?: table, env?: table, dir?: string, timeout?: string|number, check?: boolean }
+---@param options? { metrics?: table, env?: table, dir?: string, timeout?: string|number, check?: boolean, stop_signal?: string, grace?: string|number }
 function Box:run(command, options)
   local live <const>, ctx <const> = live_of(self, "run")
   options = options or {}
@@ -162,7 +193,7 @@ function Box:run(command, options)
     command = values.command(command_of(command), names), env = values.env(options.env, names),
     metrics = attempt.patterns(options.metrics),
   })
-  local result <const> = wait_for(live, key, typed(duration.parse, options.timeout, "timeout"))
+  local result <const> = wait_for(ctx, live, key, how_to_end(self, options))
   ctx.events:emit("command_done", {
     instance = live.label, code = result.code, seconds = result.seconds,
   })
@@ -201,9 +232,12 @@ function Box:destroy()
   ctx.pool:release(live, "destroyed by the pipeline")
 end
 
-function Box:__close()
+function Box:__close(raised)
   local live <const> = lives[self]
-  if live and not owners[self] and current then current.pool:release(live, "end of its block") end
+  if not live or owners[self] or not current then return end
+  local cancelled <const> = raised ~= nil and failure.from(raised).kind == "cancelled"
+  if live.keep and not cancelled then current.pool:keep(live)
+  else current.pool:release(live, "end of its block") end
 end
 
 -- Words
@@ -239,7 +273,8 @@ function M.acquire(name, overrides)
   while true do
     local freed <const> = ctx.pool:freed_count(name)
     -- no_capacity may pass
-    local ok <const>, live <const> = pcall(ctx.pool.rent, ctx.pool, name, fields)
+    local ok <const>, live <const> = pcall(ctx.pool.rent, ctx.pool, name, fields,
+      { keep = fields.keep == true })
     if ok then
       live.owner = path
       return M.box(live)

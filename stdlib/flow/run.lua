@@ -60,7 +60,7 @@ end
 function M.context(program, options)
   local ctx <const> = setmetatable({
     program = program, run = options.run, params = program.values or {}, attempts = {}, counts = {},
-    states = {}, ended = {}, outcomes = {}, made = {}, box = pipeline.box, state = "running",
+    states = {}, ended = {}, outcomes = {}, set = {}, sealed = {}, box = pipeline.box, state = "running",
   }, Context)
   ctx.account = budget.new(program.budget, longest_grace(program))
   ctx.events = events.new(program.handlers)
@@ -165,6 +165,28 @@ end
 
 local function tell_start(ctx, options)
   local row <const> = options.row or {}
+local orders <const> = {}
+
+function orders.pause(ctx, order) ctx.pause:order(order.now == true) end
+function orders.resume(ctx) ctx.pause:go_on() end
+
+function orders.set(ctx, order)
+  if ctx.set[order.request] then return end
+  ctx.set[order.request] = true
+  if order.name == "budget" then ctx.account:change(order.value)
+  else ctx.params[order.name] = order.value end
+  ctx.events:emit("param_set", { name = order.name, value = order.value, by = order.by,
+    request = order.request }, "param_set/" .. order.request)
+end
+
+--- What other processes ask of the run: each order is a step, so a replay obeys it where it came.
+local function obey(ctx)
+  while true do
+    local order <const> = native.wait.passed("order")
+    orders[order.verb](ctx, order)
+  end
+end
+
   ctx.events:emit("run_started", {
     params = ctx.params, seed = row.seed, git = row.env and row.env.git, version = native.version,
     cholfile = ctx.program.path,
@@ -184,10 +206,11 @@ function M.execute(program, options)
   program.engine = pipeline.engine(ctx)
   if options.started then options.started(ctx) end
   local handlers <const> = native.task.spawn("handlers", function() ctx.events:serve() end)
-  local guard <close> = task.on_exit(function()
+  local guard <close> = task.on_exit(function(raised)
+  local obeying <const> = native.task.spawn("orders", function() obey(ctx) end)
     ctx.ending = true
-    native.task.shield(900, function() ctx.pool:close() end)
-    task.end_all({ handlers }, "the run ends")
+    native.task.shield(900, function() ctx.pool:close(raised ~= nil) end)
+    task.end_all({ handlers, obeying }, "the run ends")
     pipeline.enter(nil)
     program.engine = nil
   end)

@@ -68,7 +68,11 @@ local function wait_before_retry(self, answer)
     state = "waiting", attempt = next_number, since = now, next_at = now + (answer.seconds or 0),
     failure = self.history[#self.history].failure.message,
   })
-  if (answer.seconds or 0) > 0 then native.wait.sleep(answer.seconds) end
+  if (answer.seconds or 0) > 0 then
+    self.ctx.pause:unless_wanted(self.declaration.name, ("wait-%d"):format(next_number), function()
+      native.wait.sleep(answer.seconds)
+    end)
+  end
 end
 
 local function fail_over(self, live, answer)
@@ -82,12 +86,12 @@ local function fail_over(self, live, answer)
   })
 end
 
-local function park(self)
+local function park(self, by_policy)
   local name <const> = self.declaration.name
   self.ctx:show_task(name, { state = "paused", attempt = #self.history,
     since = native.clock.now() })
   self.ctx.pool:rest(self.declaration.fields.on)
-  self.ctx.pause:park(self.ctx.events, name, #self.history)
+  self.ctx.pause:park(self.ctx.events, name, #self.history, by_policy)
   self.ctx.pool:wake(self.declaration.fields.on)
 end
 
@@ -119,13 +123,24 @@ local function after_failure(self, happened, started, live)
   past.verdict = answer
   table.insert(self.history, past)
   if answer.verdict == "give_up" then return give_up(self, happened, answer.why) end
-  if answer.verdict == "pause" then return park(self) end
+  if answer.verdict == "pause" then return park(self, true) end
   if answer.verdict == "fail_over" then return fail_over(self, live, answer) end
   return wait_before_retry(self, answer)
 end
 
+--- Between attempts there is nothing to save.
+local function park_if_wanted(self)
+  if not self.ctx.pause:wanted(self.declaration.name) then return end
+  table.insert(self.history, {
+    attempt = #self.history + 1, failure = failure.new("cancelled", "paused"),
+    verdict = verdict.pause(), started = native.clock.now(), ended = native.clock.now(),
+  })
+  park(self)
+end
+
 local function supervise(self)
   while true do
+    park_if_wanted(self)
     local started <const> = native.clock.now()
     local ok <const>, value <const> = try_once(self)
     local live <const> = self.current.live
@@ -136,7 +151,7 @@ local function supervise(self)
         verdict = verdict.pause(), started = started, ended = native.clock.now(),
         instance = live and live.name,
       })
-      park(self)
+      if not value.again then park(self) end
     else
       local happened <const> = failure.from(value)
       if happened.kind == "cancelled" or happened.kind == "divergence" then error(value, 0) end

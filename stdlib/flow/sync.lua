@@ -39,79 +39,116 @@ function M.side(ctx, live, place)
   return { path = values.here(ctx, text) }
 end
 
-local function same(a, b) return a.name == b.name and a.mtime == b.mtime and a.bytes == b.bytes end
-
---- Complete checkpoints that lay on the instance before its first command: not of this run.
-local function was_there(live, sync, checkpoint)
-  local before <const> = live.done["before/" .. sync.name]
-  return list.find(before and before.value or {}, function(each)
-    return same(each, checkpoint)
-  end) ~= nil
-end
-
---- Remembers which checkpoints this run has made and brought here, and tells of a new one.
-local function remember(ctx, live, sync, there)
-  ctx.made[sync.name] = ctx.made[sync.name] or {}
-  local made <const> = ctx.made[sync.name]
-  for _, checkpoint in ipairs(there) do
-    if not was_there(live, sync, checkpoint) and not made[checkpoint.name] then
-      made[checkpoint.name] = true
-      ctx.events:emit("checkpoint_pulled", {
-        sync = sync.name, instance = live.name, checkpoint = checkpoint.name,
-        step = checkpoint.step, bytes = checkpoint.bytes,
-      })
+--- Checkpoints that tasks go on from now.
+local function in_use(ctx, sync)
+  local names <const> = {}
+  for _, attempt in list.sorted(ctx.attempts) do
+    local resume <const> = attempt.declaration.fields.resume
+    if attempt.checkpoint and resume and resume.from == sync.name then
+      names[#names + 1] = attempt.checkpoint.name
     end
   end
+  return names
 end
 
---- Transfers once, one transfer of a sync at a time.
+--- A sync as the transfer takes it.
+local function request(ctx, live, sync)
+  local fields <const> = sync.fields
+  local checkpoints <const> = holds_checkpoints(ctx.program, sync)
+  local from <const> = M.side(ctx, live, fields.from)
+  local asked <const> = {
+    name = sync.name, from = from, to = M.side(ctx, live, fields.to), exclude = fields.exclude,
+    delete = fields.delete, include_ignored = fields.include_ignored, checkpoints = checkpoints,
+  }
+  if checkpoints and from.tag then
+    -- Those that lay on the instance before its first command are not of this run.
+    local before <const> = live.done["before/" .. sync.name]
+    asked.before, asked.keep = before and before.value, fields.keep
+    asked.in_use = in_use(ctx, sync)
+  end
+  return asked
+end
+
+--- Tells in events what a transfer did. Gives the failure when a checkpoint could not be verified.
+---@return Failure|nil
+local function tell(ctx, live, sync, done)
+  if done.files > 0 or done.deleted > 0 then
+    ctx.events:emit("sync_done", {
+      sync = sync.name, instance = live.name, files = done.files, bytes = done.bytes,
+      deleted = done.deleted, seconds = done.seconds,
+    })
+  end
+  if (done.again or 0) > 0 then
+    ctx.events:emit("checkpoint_repeated", {
+      sync = sync.name, instance = live.name, times = done.again,
+    })
+  end
+  for _, checkpoint in ipairs(done.sealed or {}) do
+    ctx.sealed[sync.name] = ctx.sealed[sync.name] or {}
+    table.insert(ctx.sealed[sync.name], checkpoint)
+    ctx.events:emit("checkpoint_pulled", {
+      sync = sync.name, instance = live.name, checkpoint = checkpoint.name,
+      step = checkpoint.step, bytes = checkpoint.bytes, digest = checkpoint.digest,
+    })
+  end
+  for _, name in ipairs(done.dropped or {}) do
+    ctx.events:emit("checkpoint_dropped", { sync = sync.name, checkpoint = name })
+  end
+  local damaged <const> = done.damaged and done.damaged[1]
+  if not damaged then return nil end
+  return failure.new("checkpoint_invalid",
+    ("checkpoint %s is not here as it is on %s: %s"):format(damaged.name, live.name, damaged.why),
+    { checkpoint = damaged.name })
+end
+
+--- Transfers once. With `compare`, equal size and time of a file are no proof.
 ---@async
-function M.transfer(ctx, live, sync)
-  return task.locked(live.locks, sync.name, function()
-    local fields <const> = sync.fields
-    local checkpoints <const> = holds_checkpoints(ctx.program, sync)
-    local from <const> = M.side(ctx, live, fields.from)
-    -- Listed before the transfer: what is listed is here afterwards, and not only a namesake.
-    local there <const> = checkpoints and from.tag and native.transfer.checkpoints(from) or nil
-    local done <const> = native.transfer.sync {
-      name = sync.name, from = from, to = M.side(ctx, live, fields.to),
-      exclude = fields.exclude, delete = fields.delete, include_ignored = fields.include_ignored,
-      checkpoints = checkpoints,
-    }
-    if done.files > 0 or done.deleted > 0 then
-      ctx.events:emit("sync_done", {
-        sync = sync.name, instance = live.name, files = done.files, bytes = done.bytes,
-        deleted = done.deleted, seconds = done.seconds,
-      })
-    end
-    if there then remember(ctx, live, sync, there) end
-    return done
-  end)
+function M.transfer(ctx, live, sync, compare)
+  local asked <const> = request(ctx, live, sync)
+  asked.compare = compare
+  local done <const> = native.transfer.sync(asked)
+  local why <const> = tell(ctx, live, sync, done)
+  if why then error(why, 0) end
+  return done
+end
+
+local function say_failed(ctx, live, sync, why)
+  ctx.events:emit("sync_failed", {
+    sync = sync.name, instance = live.name, reason = why.kind, message = why.message,
+  })
 end
 
 --- Transfers and says in an event when it did not work. Gives the failure, or nil.
 ---@async
 ---@param quiet_absent boolean   no word about a source that is not there (yet)
-function M.attempt(ctx, live, sync, quiet_absent)
-  local ok <const>, raised <const> = pcall(M.transfer, ctx, live, sync) -- the command matters more
+---@param compare? boolean       see M.transfer
+function M.attempt(ctx, live, sync, quiet_absent, compare)
+  -- the command matters more
+  local ok <const>, raised <const> = pcall(M.transfer, ctx, live, sync, compare)
   if ok then return nil end
   local why <const> = failure.from(raised)
   if why.kind == "cancelled" or why.kind == "divergence" then error(raised, 0) end
   if not (quiet_absent and why.kind == "not_found") then
-    ctx.events:emit("sync_failed", {
-      sync = sync.name, instance = live.name, reason = why.kind, message = why.message,
-    })
+    say_failed(ctx, live, sync, why)
   end
   return why
 end
 
 --- Repeats a sync until its task is cancelled. Of several attempts on one instance one does it.
+--- It is one step until there is something to tell, however long that takes.
 ---@async
 function M.follow(ctx, live, sync)
   task.locked(live.locks, sync.name .. "/follow", function()
+    local told
     while true do
-      native.wait.sleep(sync.fields.every)
-      M.attempt(ctx, live, sync, true)
+      local asked <const> = request(ctx, live, sync)
+      asked.every, asked.told = sync.fields.every, told
+      local ok <const>, done <const> = pcall(native.transfer.follow, asked) -- the command matters more
+      local why
+      if ok then why = tell(ctx, live, sync, done) else why = failure.from(done) end
+      if why and (why.kind == "cancelled" or why.kind == "divergence") then error(done, 0) end
+      if why and why.message ~= told then say_failed(ctx, live, sync, why) end
+      told = why and why.message
     end
   end)
 end

@@ -59,6 +59,11 @@ native.wait = {}
 --- is not journaled.
 ---@async
 function native.wait.sleep(seconds, label) end
+--- Hands a value to the run, from a task outside it.
+function native.wait.pass(kind, value) end
+--- class wait. The next value of that kind that was passed to the run, in the order they came.
+---@async
+function native.wait.passed(kind) end
 
 native.clock = {}
 ---@return number  in a durable task the time of the last result delivered to the run, else the wall clock
@@ -331,10 +336,29 @@ native.transfer = {}
 --- class idempotent. Each side is { tag = "…" or nil, path = "…" }; paths on an instance are as the
 --- command sees them, relative ones below its home. Progress is shown under "sync/<name>".
 ---@async
----@param fields { name: string, from: table, to: table, exclude?: string[], delete?: boolean, checkpoints?: boolean, include_ignored?: boolean, dry_run?: boolean }
----@return { files: integer, bytes: integer, deleted: integer, unchanged: integer, skipped: { path: string, why: string }[], seconds: number, plan: table[]|nil }
+--- With `checkpoints` from an instance, in a run: those that are new, but for what was there `before`,
+--- are verified against digests of both sides (`sealed`, or `damaged`), and brought `again` when they
+--- differ; all but the newest `keep` of the run and those `in_use` are removed here (`dropped`).
+---@param fields { name: string, from: table, to: table, exclude?: string[], delete?: boolean, checkpoints?: boolean, include_ignored?: boolean, dry_run?: boolean, compare?: boolean, before?: table[], keep?: integer, in_use?: string[] }
+---@return { files: integer, bytes: integer, deleted: integer, unchanged: integer, skipped: { path: string, why: string }[], seconds: number, plan: table[]|nil, sealed: { name: string, step: number|nil, bytes: integer, mtime: number, digest: string }[]|nil, damaged: { name: string, why: string }[]|nil, dropped: string[]|nil, again: integer|nil }
 function native.transfer.sync(fields) end
 --- class query. Complete checkpoints at a place, oldest first.
 ---@async
 ---@return { name: string, path: string, step: number|nil, bytes: integer, mtime: number }[]
 function native.transfer.checkpoints(place) end
+--- class idempotent. The same every `fields.every` seconds, until something moved or failed; a source
+--- that is not there yet, and a failure with the message `fields.told`, are passed over.
+---@async
+---@return table  as of native.transfer.sync
+function native.transfer.follow(fields) end
+--- class query. The newest checkpoint of the sync `name` that this run brought to `path` and that is
+--- still what it was; newer ones that are not are `damaged`.
+---@async
+---@param fields { name: string, path: string }
+---@return { checkpoint: { name: string, step: number|nil, bytes: integer, mtime: number, digest: string }|nil, damaged: { name: string, why: string }[], others: string[] }
+function native.transfer.newest(fields) end
+--- class query. Digests of complete checkpoints, read where they are; only of `names`, if any.
+---@async
+---@param names? string[]
+---@return { name: string, step: number|nil, bytes: integer, mtime: number, digest: string }[]
+function native.transfer.digests(place, names) end

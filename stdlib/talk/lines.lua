@@ -115,7 +115,42 @@ end
 function say.failed_over(data)
   return ("%s: goes on with another offer%s"):format(data.task, because(data))
 end
-function say.pause_requested(data) return ("%s: a pause was asked for"):format(data.task) end
+function say.checkpoint_invalid(data)
+  return ("checkpoint %s is damaged and not used: %s; %s"):format(data.checkpoint, data.message,
+    data.instead and "the one before it is " .. data.instead or "there is none before it")
+end
+function say.checkpoint_repeated(data)
+  return ("sync %s: a checkpoint was not here what it is on %s, and was brought again"):format(
+    data.sync, data.instance)
+end
+function say.checkpoint_dropped(data)
+  return ("checkpoint %s was removed for newer ones"):format(data.checkpoint)
+end
+function say.pause_requested(data)
+  return ("%s: told by %s to write a checkpoint and end, within %s"):format(data.task,
+    data.signal or "a signal", duration.short(data.grace or 0))
+end
+function say.pause_secured(data)
+  if not data.checkpoint then return ("%s: has no checkpoint, and begins anew"):format(data.task) end
+  if data.now then
+    return ("%s: goes on later from checkpoint %s%s; what is newer is given up"):format(data.task,
+      data.checkpoint, step_text(data))
+  end
+  local older <const> = data.asked and data.written and data.written < data.asked
+  return ("%s: checkpoint %s%s is here and verified%s"):format(data.task, data.checkpoint,
+    step_text(data), older and ("; it was written %s before the pause, and what came after will be "
+      .. "done again"):format(duration.short(data.asked - data.written)) or "")
+end
+function say.pause_refused(data) return ("%s: not paused: %s"):format(data.task, data.message) end
+function say.pause_held(data)
+  return ("%s: %s; %s"):format(data.task, data.message, data.again
+    and "its instance is kept, and the checkpoint is brought again"
+    or ("its instance is kept at %s"):format(price(data)))
+end
+function say.param_set(data)
+  return ("%s=%s%s"):format(data.name, tostring(data.value), data.by and ", set by " .. data.by
+    or "")
+end
 function say.paused(data) return ("%s: paused"):format(data.task) end
 function say.resumed(data) return ("%s: goes on"):format(data.task) end
 function say.pipeline_started(data) return ("%s: started"):format(data.task) end
@@ -147,7 +182,7 @@ function M.text(event)
 end
 
 local bad <const> = { failed = true, run_failed = true, release_failed = true,
-  handler_failed = true, sync_failed = true,
+  handler_failed = true, sync_failed = true, checkpoint_invalid = true,
   crashed = true, oom = true, timeout = true, setup_failed = true, lost = true, preempted = true,
   budget = true }
 local good <const> = { task_done = true, run_done = true, pipeline_done = true }

@@ -227,8 +227,8 @@ task "train" {
     local world <const> = world_in(t, simple, { program = function() return { seconds = 60 } end })
     world:after(40, function(boot) boot:request(1, "pause") end)
     t.equal((choline(world, { "run" })), 0)
-    t.equal(world.replies[1],
-      { accepted = false, why = 'task "train" has no resume, so a pause would lose its work' })
+    t.equal(world.replies[1].accepted, false)
+    t.contains(world.replies[1].why, 'task "train" has no resume, so a pause would lose its work')
   end,
 
   ["a request to stop is answered with what is released"] = function(t)

@@ -255,45 +255,146 @@ local function copy_folders(boot, fields)
   return files, found
 end
 
-local function transfer_part(boot)
+local function by_age(list)
+  table.sort(list, function(a, b)
+    return a.mtime < b.mtime or (a.mtime == b.mtime and a.name < b.name)
+  end)
+  return list
+end
+
+local function checkpoints_at(boot, place)
+  local found <const> = {}
+  for name, entry in pairs(folders_of(boot, place)[place.path] or {}) do
+    table.insert(found, { name = name, path = place.path .. "/" .. name, step = entry.step,
+      bytes = entry.bytes, mtime = entry.mtime,
+      digest = entry.digest or ("%s@%s"):format(name, entry.mtime) })
+  end
+  return by_age(found)
+end
+
+--- The manifests of a sync of the run: by the name of a checkpoint.
+local function manifests_of(boot, name)
+  local run <const> = boot.world.runs[boot.owned]
+  run.manifests = run.manifests or {}
+  run.manifests[name] = run.manifests[name] or {}
+  return run.manifests[name]
+end
+
+local function is_in(found, checkpoint)
+  for _, each in ipairs(found or {}) do
+    if each.name == checkpoint.name and each.mtime == checkpoint.mtime then return true end
+  end
+  return false
+end
+
+--- What of the run's own checkpoints is new here.
+local function seal(boot, fields)
+  local manifests <const>, sealed <const> = manifests_of(boot, fields.name), {}
+  for _, checkpoint in ipairs(checkpoints_at(boot, fields.from)) do
+    local known <const> = manifests[checkpoint.name]
+    if not (known and known.mtime == checkpoint.mtime) and not is_in(fields.before, checkpoint) then
+      manifests[checkpoint.name] = checkpoint
+      sealed[#sealed + 1] = checkpoint
+    end
+  end
+  return sealed
+end
+
+--- One transfer: the report, or nil and the failure.
+local function transfer(boot, fields)
   local world <const> = boot.world
-  return {
-    sync = function(fields)
-      return step_call(boot, "transfer.sync", "idempotent", fields, function(step, answer)
-        after(boot, 2, function()
-          local ok <const>, files <const>, found <const> = stock.pcall(copy_folders, boot, fields)
-          if not ok then return answer(false, files) end
-          if not found and fields.from.tag then
-            return answer(false, failure(boot, "not_found", "nothing is at " .. fields.from.path))
-          end
-          if world.on_sync then
-            local why <const> = world.on_sync(fields)
-            if why then return answer(false, failure(boot, why, "the sync failed as told")) end
-          end
-          table.insert(world.effects, ("sync %s %d"):format(fields.name, files))
-          crash_point(boot, "after the effect of " .. step.key)
-          answer(true, { files = files, bytes = files * 100, deleted = 0, unchanged = 0,
-            skipped = {}, seconds = 2 })
-        end)
-      end)
-    end,
-    checkpoints = function(place)
-      return step_call(boot, "transfer.checkpoints", "query", place, function(_, answer)
+  local ok <const>, files <const>, found <const> = stock.pcall(copy_folders, boot, fields)
+  if not ok then return nil, files end
+  if not found and fields.from.tag then
+    return nil, failure(boot, "not_found", "nothing is at " .. fields.from.path)
+  end
+  if world.on_sync then
+    local why <const> = world.on_sync(fields)
+    if why then return nil, failure(boot, why, "the sync failed as told") end
+  end
+  table.insert(world.effects, ("sync %s %d"):format(fields.name, files))
+  return { files = files, bytes = files * 100, deleted = 0, unchanged = 0, skipped = {},
+    seconds = 2, again = 0, damaged = {}, dropped = {},
+    sealed = fields.checkpoints and fields.from.tag and seal(boot, fields) or nil }
+end
+
+local function newest_of(boot, fields)
+  local manifests <const>, out <const> = manifests_of(boot, fields.name),
+    { damaged = {}, others = {} }
+  local here <const> = checkpoints_at(boot, { path = fields.path })
+  local known <const> = {}
+  for _, manifest in pairs(manifests) do known[#known + 1] = manifest end
+  by_age(known)
+  for index = #known, 1, -1 do
+    if is_in(here, known[index]) then
+      out.checkpoint = known[index]
+      break
+    end
+    table.insert(out.damaged, { name = known[index].name, why = "it is not there" })
+  end
+  for _, each in ipairs(here) do
+    if not out.checkpoint or out.checkpoint.name ~= each.name then
+      table.insert(out.others, each.name)
+    end
+  end
+  return out
+end
+
+local function transfer_part(boot)
+  local part <const> = {}
+  local function quick(verb, fn)
+    return function(...)
+      local args <const> = table.pack(...)
+      return step_call(boot, verb, "query", args, function(_, answer)
         after(boot, 1, function()
-          local list <const> = {}
-          for name, entry in pairs(folders_of(boot, place)[place.path] or {}) do
-            table.insert(list, { name = name, path = place.path .. "/" .. name, step = entry.step,
-              bytes = entry.bytes,
-              mtime = entry.mtime })
-          end
-          table.sort(list, function(a, b)
-            return a.mtime < b.mtime or (a.mtime == b.mtime and a.name < b.name)
-          end)
-          answer(true, list)
+          local ok <const>, value <const> = stock.pcall(fn, table.unpack(args, 1, args.n))
+          answer(ok, value)
         end)
       end)
-    end,
-  }
+    end
+  end
+  function part.sync(fields)
+    return step_call(boot, "transfer.sync", "idempotent", fields, function(step, answer)
+      after(boot, 2, function()
+        local report <const>, why <const> = transfer(boot, fields)
+        if not report then return answer(false, why) end
+        crash_point(boot, "after the effect of " .. step.key)
+        answer(true, report)
+      end)
+    end)
+  end
+  function part.follow(fields)
+    return step_call(boot, "transfer.follow", "idempotent", fields, function(step, answer)
+      local function once()
+        -- a step that was cancelled, or whose run is over, looks no more
+        if boot.over or not (step.plain or boot.live[step.key]) then return end
+        local report <const>, why <const> = transfer(boot, fields)
+        if why and why.kind ~= "not_found" and why.message ~= fields.told then
+          return answer(false, why)
+        end
+        if report and (report.files > 0 or fields.told or #(report.sealed or {}) > 0) then
+          crash_point(boot, "after the effect of " .. step.key)
+          return answer(true, report)
+        end
+        after(boot, fields.every, once)
+      end
+      after(boot, fields.every, once)
+    end)
+  end
+  part.checkpoints = quick("transfer.checkpoints", function(place)
+    return checkpoints_at(boot, place)
+  end)
+  part.newest = quick("transfer.newest", function(fields) return newest_of(boot, fields) end)
+  part.digests = quick("transfer.digests", function(place, names)
+    local found <const> = {}
+    for _, each in ipairs(checkpoints_at(boot, place)) do
+      for _, name in ipairs(names) do
+        if name == each.name then found[#found + 1] = each end
+      end
+    end
+    return found
+  end)
+  return part
 end
 
 M.after, M.provider, M.instance, M.transfer = after, provider_part, instance_part, transfer_part

@@ -104,6 +104,30 @@ local function system_parts(boot)
       after(boot, math.max(0, step.deadline - world.time), function() answer(true) end)
     end, label)
   end }
+  local passed <const> = {}
+  local function queue(kind)
+    passed[kind] = passed[kind] or { values = {}, takers = {} }
+    return passed[kind]
+  end
+  local function hand_out(kind)
+    local one <const> = queue(kind)
+    while #one.values > 0 and #one.takers > 0 do
+      table.remove(one.takers, 1)(table.remove(one.values, 1))
+    end
+  end
+  function native.wait.pass(kind, value)
+    table.insert(queue(kind).values, value)
+    hand_out(kind)
+  end
+  function native.wait.passed(kind)
+    return step_call(boot, "wait.passed", "wait", { kind }, function(step, answer)
+      table.insert(queue(kind).takers, function(value)
+        if step.plain or boot.live[step.key] then answer(true, value)
+        else table.insert(queue(kind).values, 1, value) end
+      end)
+      hand_out(kind)
+    end)
+  end
 end
 
 local function sys_over(boot)

@@ -1,0 +1,39 @@
+// What the two files of native.transfer share: how a side is reached, and the pull of checkpoints.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "durable/instances.h"
+#include "native/services.h"
+#include "transfer/channel.h"
+#include "transfer/sync.h"
+
+namespace choline {
+
+struct TransferSide {
+  std::string path;
+  Instances::Client agent;           // keeps the link open while the transfer goes on
+  std::unique_ptr<Channel> channel;  // null: here
+};
+// `side`: {tag, path} as Lua gives it.
+Co<Result<TransferSide>> open_side(Services& services, Json side);
+
+struct CheckpointPull {
+  Json fields;  // of native.transfer.sync, with checkpoints
+  SyncOptions options;
+  SyncProgressFn progress;
+  std::string folder;  // of this sync's manifests
+};
+struct PulledCheckpoints {
+  SyncReport report;
+  Json sealed = Json::array();   // {name, step, bytes, digest}: new here, and verified
+  Json damaged = Json::array();  // {name, why}: could not be verified, however often they came
+  Json dropped = Json::array();  // names, removed for newer ones
+  int again = 0;                 // how often they were brought once more because they differed
+};
+// Brings the checkpoints of an instance here and verifies each new one against digests taken
+// there.
+Co<Result<PulledCheckpoints>> pull_checkpoints(Services& services, CheckpointPull pull);
+
+}  // namespace choline
