@@ -81,8 +81,6 @@ Co<Result<Json>> sleep(Services& services, Json args, StepContext context) {
 
 }  // namespace
 
-NativeModule clock_module() {
-  return {"clock",
 struct Passed {
   explicit Passed(Loop& loop) : arrived(loop) {}
   std::deque<Json> values;
@@ -125,6 +123,8 @@ Co<Result<Json>> passed(Services& services, Json args, StepContext) {
 
 }  // namespace
 
+NativeModule clock_module() {
+  return {"clock",
           {{"now", now},
            {"wall", wall},
            {"ticks", ticks},

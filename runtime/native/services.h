@@ -30,9 +30,9 @@ struct Caller {
   bool outside = false;  // not part of the run: nothing it does is journaled
 };
 
-struct Services {
 struct Passed;  // native/clock.cc
 
+struct Services {
   Services(Loop& the_loop, Folders the_folders);
   ~Services();
   Services(const Services&) = delete;
@@ -53,11 +53,11 @@ struct Passed;  // native/clock.cc
   // it.
   std::function<void(std::function<void()>)> when_quiet;
   std::function<Caller()> caller;
-
   // Transfers of a sync go on one at a time; each is set when it has ended.
   std::map<std::string, std::shared_ptr<Event>> syncs_under_way;
   // What outside tasks have passed to the run, by kind, until a step of the run takes it.
   std::map<std::string, std::shared_ptr<Passed>> passed;
+
  private:
   std::unique_ptr<Store> store_;
   std::unique_ptr<Providers> providers_;

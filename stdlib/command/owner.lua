@@ -104,27 +104,27 @@ end
 
 --- Called by the engine when all that is left is paused; does not come back.
 function Owner:paused()
-  native.run.set_state("paused")
-  self:finish_view()
   if self.stopping then return end -- the later word counts
   self.leaving = true
+  native.run.set_state("paused")
+  self:finish_view()
   native.sys.write(2, ("run %s is paused and costs nothing; `choline resume %s` goes on\n"):format(
     self.id, self.id))
   native.run.disown()
+  if self.when_paused then self.when_paused() end
   native.sys.exit(0)
 end
-  if self.when_paused then self.when_paused() end
 
 -- Requests of other processes
 
 local answers <const> = {}
 
-function answers.stop(self, request)
-  local left <const> = list.map(alive(self.id), function(each)
 local function who(request) return ("%s on %s"):format(request.by.user, request.by.host) end
 
-    return { name = each.name, price = each.price }
+function answers.stop(self, request)
   if self.leaving then return native.run.reply(request.id, { leaving = true }) end
+  local left <const> = list.map(alive(self.id), function(each)
+    return { name = each.name, price = each.price }
   end)
   native.run.reply(request.id, { accepted = true, releasing = native.json.array(left) })
   self:stop(who(request), 130, request.args.now)
@@ -253,6 +253,21 @@ local function goodbye(self, code)
   if self.failure then native.sys.write(2, ("choline: %s\n"):format(tostring(self.failure))) end
 end
 
+--- What was asked for while nobody owned the run.
+local function pass_orders(events, options)
+  native.task.spawn("orders", function()
+    if options.resumed then native.wait.pass("order", { verb = "resume" }) end
+    if options.order then native.wait.pass("order", options.order) end
+    for _, event in ipairs(events) do
+      local data <const> = event.data
+      if event.kind == "set_requested" then
+        native.wait.pass("order", { verb = "set", name = data.name, value = data.value,
+          by = data.by, request = data.request })
+      end
+    end
+  end, { outside = true })
+end
+
 --- Owns the run `id` and executes `program` until it is over; gives the exit code.
 ---@async
 ---@param options { plain?: boolean, json?: boolean, resumed?: boolean }
@@ -270,21 +285,6 @@ function M.execute(id, program, options)
   local events <const> = native.store.events(id)
   local seen <const> = #events > 0 and events[#events].id or 0
   if options.resumed then
---- What was asked for while nobody owned the run.
-local function pass_orders(events, options)
-  native.task.spawn("orders", function()
-    if options.resumed then native.wait.pass("order", { verb = "resume" }) end
-    if options.order then native.wait.pass("order", options.order) end
-    for _, event in ipairs(events) do
-      local data <const> = event.data
-      if event.kind == "set_requested" then
-        native.wait.pass("order", { verb = "set", name = data.name, value = data.value,
-          by = data.by, request = data.request })
-      end
-    end
-  end, { outside = true })
-end
-
     local facts <const> = native.sys.facts()
     native.run.event("run_resumed", { by = facts.user, host = facts.host },
       ("run_resumed/%.3f"):format(native.clock.wall()))
@@ -297,6 +297,7 @@ end
       started = function(ctx) self.ctx = ctx end,
     })
   end)
+  pass_orders(events, options)
   self:start_view {
     json = options.json, plain = options.plain, after = options.resumed and seen or 0,
   }
@@ -314,7 +315,6 @@ end
   self:finish_view()
   for _, helper in ipairs(helpers) do native.task.cancel(helper, "the run is over") end
   native.run.disown()
-  pass_orders(events, options)
   goodbye(self, code)
   return code
 end

@@ -111,6 +111,10 @@ M.list = {
       { name = "checkpoints", type = "boolean",
         help = "only complete checkpoints count; true for the sync that a resume names",
         example = "true" },
+      { name = "keep", type = "integer", min = 1,
+        help = "how many checkpoints of this run stay here; all when it is not said. The newest, and "
+          .. "the one that a task goes on from, always stay",
+        example = "5" },
     },
     example = 'sync "code" { from = ".", to = "gpu:/workspace", exclude = { "data/" } }' },
 
@@ -118,10 +122,6 @@ M.list = {
     summary = "a named piece of work on an instance, tried again and moved as its policies say",
     help = "setup runs once for each instance, run once for each attempt, and resume.run in its place "
       .. "when a complete checkpoint exists. A command is a list (no shell) or a text (the instance's "
-      { name = "keep", type = "integer", min = 1,
-        help = "how many checkpoints of this run stay here; all when it is not said. The newest, and "
-          .. "the one that a task goes on from, always stay",
-        example = "5" },
       .. "shell, which stops at the first error); many lines are a script.",
     fields = {
       { name = "on", type = "instance", required = true, help = "the instance it runs on",

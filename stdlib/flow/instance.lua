@@ -352,9 +352,6 @@ function Pool:leave(name, cancelled)
   self:release(live, "no task needs it")
 end
 
---- A paused task does not use its instance until `wake`.
----@async
-function Pool:rest(name)
 --- Leaves an instance running, as its cholfile says.
 function Pool:keep(live)
   if live.kept or live.released or live.gone then return end
@@ -365,6 +362,9 @@ function Pool:keep(live)
   self:show(live, "kept")
 end
 
+--- A paused task does not use its instance until `wake`.
+---@async
+function Pool:rest(name)
   local entry <const> = self:entry(name)
   entry.resting = entry.resting + 1
   end_unused(self, entry)
@@ -381,11 +381,11 @@ end
 function Pool:close(cancelled)
   local left <const> = table.move(self.lives, 1, #self.lives, 1, {})
   for _, live in ipairs(left) do
-    if not live.kept then self:release(live, "the run ends") end
-  end
-end
     if live.keep and not cancelled and not self.entries[live.name].renting.live then
       self:keep(live)
     end
+    if not live.kept then self:release(live, "the run ends") end
+  end
+end
 
 return M

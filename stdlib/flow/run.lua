@@ -163,8 +163,6 @@ local function supervise_work(ctx, options)
   return not ok and failure.from(raised) or nil
 end
 
-local function tell_start(ctx, options)
-  local row <const> = options.row or {}
 local orders <const> = {}
 
 function orders.pause(ctx, order) ctx.pause:order(order.now == true) end
@@ -187,6 +185,8 @@ local function obey(ctx)
   end
 end
 
+local function tell_start(ctx, options)
+  local row <const> = options.row or {}
   ctx.events:emit("run_started", {
     params = ctx.params, seed = row.seed, git = row.env and row.env.git, version = native.version,
     cholfile = ctx.program.path,
@@ -205,9 +205,9 @@ function M.execute(program, options)
   pipeline.enter(ctx)
   program.engine = pipeline.engine(ctx)
   if options.started then options.started(ctx) end
+  local obeying <const> = native.task.spawn("orders", function() obey(ctx) end)
   local handlers <const> = native.task.spawn("handlers", function() ctx.events:serve() end)
   local guard <close> = task.on_exit(function(raised)
-  local obeying <const> = native.task.spawn("orders", function() obey(ctx) end)
     ctx.ending = true
     native.task.shield(900, function() ctx.pool:close(raised ~= nil) end)
     task.end_all({ handlers, obeying }, "the run ends")

@@ -342,10 +342,6 @@ native.transfer = {}
 ---@param fields { name: string, from: table, to: table, exclude?: string[], delete?: boolean, checkpoints?: boolean, include_ignored?: boolean, dry_run?: boolean, compare?: boolean, before?: table[], keep?: integer, in_use?: string[] }
 ---@return { files: integer, bytes: integer, deleted: integer, unchanged: integer, skipped: { path: string, why: string }[], seconds: number, plan: table[]|nil, sealed: { name: string, step: number|nil, bytes: integer, mtime: number, digest: string }[]|nil, damaged: { name: string, why: string }[]|nil, dropped: string[]|nil, again: integer|nil }
 function native.transfer.sync(fields) end
---- class query. Complete checkpoints at a place, oldest first.
----@async
----@return { name: string, path: string, step: number|nil, bytes: integer, mtime: number }[]
-function native.transfer.checkpoints(place) end
 --- class idempotent. The same every `fields.every` seconds, until something moved or failed; a source
 --- that is not there yet, and a failure with the message `fields.told`, are passed over.
 ---@async
@@ -362,3 +358,7 @@ function native.transfer.newest(fields) end
 ---@param names? string[]
 ---@return { name: string, step: number|nil, bytes: integer, mtime: number, digest: string }[]
 function native.transfer.digests(place, names) end
+--- class query. Complete checkpoints at a place, oldest first.
+---@async
+---@return { name: string, path: string, step: number|nil, bytes: integer, mtime: number }[]
+function native.transfer.checkpoints(place) end
