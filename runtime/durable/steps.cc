@@ -275,6 +275,14 @@ Co<Result<Json>> Steps::run_live(std::shared_ptr<Ask> ask, StepCall call, Live l
     crash_point("step.after_effect");
   }
   if (broken_) co_return *broken_;
+  if (ask->row->seq && !answer) {  // the record goes on as if it had gone well
+    fail(Error(ErrorKind::divergence,
+               "step '" + ask->key + "' was to be done again with new arguments and failed: " +
+                   answer.error().message + "; 'choline resume' tries it again",
+               {{"key", ask->key}}));
+    told_ = true;
+    co_return *broken_;
+  }
   if (Status put = journal_->put_result(*ask->row, answer); !put) {
     fail(put.error());
     co_return *broken_;
@@ -322,16 +330,17 @@ void Steps::schedule() {
 void Steps::pump() {
   scheduled_ = false;
   if (broken_ || closed_) return;
-  if (replaying_) {
+  if (replaying_ && ready_.empty()) {
     pump_record();
     return;
   }
   if (ready_.empty()) return;
+  if (replaying_) ++head_;  // done again, where it stands in the record
   std::shared_ptr<Ask> ask = ready_.front();
   ready_.erase(ready_.begin());
   now_ = std::max(now_, ask->row->done_at.value_or(now_));
   wake(ask, Verdict::recorded);
-  if (!ready_.empty()) schedule();
+  if (!ready_.empty() || replaying_) schedule();
 }
 
 void Steps::pump_record() {
@@ -347,6 +356,10 @@ void Steps::pump_record() {
     return;
   }
   std::shared_ptr<Ask> ask = found->second;
+  if (row.state == StepState::intent) {  // an update wants it done again, here
+    if (!ask->begun && ask->verdict == Verdict::waiting) wake(ask, Verdict::live);
+    return;
+  }
   ++head_;
   ask->answer.emplace(journal_->get_result(row));
   if (row.state == StepState::ok && !*ask->answer) {  // the record itself cannot be read

@@ -190,4 +190,15 @@ void run_prelude(lua_State* L, int native) {
   lua_call(L, 2, 0);
 }
 
+std::string Host::place() const {
+  if (!current_) return {};
+  lua_Debug frame;
+  for (int depth = 0; lua_getstack(current_->thread, depth, &frame); ++depth) {
+    lua_getinfo(current_->thread, "Sl", &frame);
+    if (frame.currentline <= 0 || frame.source[0] != '@' || is_stdlib(frame.source)) continue;
+    return std::string(frame.source + 1) + ":" + std::to_string(frame.currentline);
+  }
+  return {};
+}
+
 }  // namespace choline

@@ -81,6 +81,8 @@ class Host {
   void when_quiet(std::function<void()> fn);
 
   Task* current() const { return current_; }
+  // "Cholfile.lua:7": the innermost line of user code in the running task; empty when none is.
+  std::string place() const;
   Loop& loop() { return loop_; }
   lua_State* state() { return L_; }
   const LuaMemory& memory() const { return memory_; }

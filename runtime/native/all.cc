@@ -1,6 +1,7 @@
 // Where the border and the modules meet: each native function becomes a binding, and each verb a
 // step while this process owns a run.
 #include "durable/owned_run.h"
+#include "durable/rehearsal.h"
 #include "lua/host.h"
 #include "native/module.h"
 #include "native/services.h"
@@ -33,7 +34,8 @@ Co<Result<Json>> failed(Error error) {
 Co<Result<Json>> start_verb(Services& services, const Verb& verb, Json args) {
   Caller caller = services.caller();
   VerbFn effect = verb.function.verb;
-  bool journaled = services.owned && !caller.outside;
+  if (services.rehearsal && caller.outside) return services.rehearsal->sealed();
+  bool journaled = services.rehearsal || (services.owned && !caller.outside);
   // A plain wait needs no store.
   if (!journaled && verb.function.cls == StepClass::wait && !verb.function.intent) {
     return effect(services, std::move(args), StepContext{});
@@ -52,6 +54,7 @@ Co<Result<Json>> start_verb(Services& services, const Verb& verb, Json args) {
   Live live = [&services, effect, args](StepContext context) {
     return effect(services, args, std::move(context));
   };
+  if (services.rehearsal) return services.rehearsal->step(std::move(call), services.place());
   if (journaled) return services.owned->steps().run(std::move(call), std::move(live));
   if (services.owned && services.owned->steps().instead_of_live) {
     return failed(Error(ErrorKind::unsupported, verb.name + ": a replay does nothing"));
@@ -61,15 +64,35 @@ Co<Result<Json>> start_verb(Services& services, const Verb& verb, Json args) {
   return run_unjournaled(**store, std::move(call), std::move(live));
 }
 
+// What a rehearsal must not do. Its own output and what it reads is as ever.
+bool changes_something(std::string_view module, std::string_view function) {
+  if (module == "run") {
+    return function != "event" && function != "cost" && function != "current" &&
+           function != "replaying";
+  }
+  if (module == "fs") {
+    return function == "write" || function == "make_folder" || function == "remove";
+  }
+  return module == "sys" && function == "detach";
+}
+
 Binding bind(Services& services, const NativeModule& module, const NativeFunction& function) {
   Binding binding;
   binding.name = std::string(function.name);
   Services* all = &services;
   if (function.call) {
-    binding.call = [all, call = function.call](const Json& args) { return call(*all, args); };
+    bool sealed = changes_something(module.name, function.name);
+    binding.call = [all, sealed, call = function.call](const Json& args) -> Result<Json> {
+      if (sealed && all->rehearsal) return Json();
+      return call(*all, args);
+    };
     binding.keep_nulls = module.name == "json";
   } else if (function.wait) {
-    binding.wait = [all, wait = function.wait](Json args) { return wait(*all, std::move(args)); };
+    bool sealed = module.name != "update";
+    binding.wait = [all, sealed, wait = function.wait](Json args) {
+      if (sealed && all->rehearsal) return all->rehearsal->sealed();
+      return wait(*all, std::move(args));
+    };
   } else {
     Verb verb{function, std::string(module.name) + "." + std::string(function.name)};
     binding.wait = [all, verb = std::move(verb)](Json args) {
@@ -93,13 +116,16 @@ void add_native_modules(Host& host, Services& services) {
     Task* task = host.current();
     return task ? Caller{task->path, task->outside} : Caller{"", true};
   };
+  services.place = [&host] { return host.place(); };
   host.run_seed = [&services]() -> std::optional<uint64_t> {
+    if (services.rehearsal) return static_cast<uint64_t>(services.rehearsal->row().seed);
     if (!services.owned) return std::nullopt;
     return static_cast<uint64_t>(services.owned->row().seed);
   };
   for (const NativeModule& module :
        {fs_module(), sys_module(), json_module(), clock_module(), wait_module(), text_module(),
-        store_module(), run_module(), provider_module(), instance_module(), transfer_module()}) {
+        store_module(), run_module(), update_module(), provider_module(), instance_module(),
+        transfer_module()}) {
     add_native_module(host, services, module);
   }
 }

@@ -7,6 +7,7 @@
 
 #include "base/time.h"
 #include "durable/owned_run.h"
+#include "durable/rehearsal.h"
 #include "loop/await.h"
 #include "native/module.h"
 #include "native/services.h"
@@ -16,6 +17,7 @@ namespace choline {
 namespace {
 
 Result<Json> now(Services& services, const Json&) {
+  if (services.rehearsal) return Json(services.rehearsal->now());
   if (services.owned && !services.caller().outside) return Json(services.owned->steps().now());
   return Json(services.loop.wall());
 }

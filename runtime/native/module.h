@@ -63,6 +63,7 @@ std::string text_field(const Json& fields, const char* key);
 // One function for each module, in native/<module>.cc; native/all.cc lists them.
 NativeModule store_module();
 NativeModule run_module();
+NativeModule update_module();
 NativeModule provider_module();
 NativeModule instance_module();
 NativeModule transfer_module();
@@ -74,7 +75,7 @@ NativeModule wait_module();
 NativeModule text_module();
 
 class Host;  // lua/host.h
-// Makes all modules known to the host, and sets services.caller and services.when_quiet.
+// Makes all modules known to the host, and sets what services ask of the host.
 void add_native_modules(Host& host, Services& services);
 // One more; its functions take the place of those of the same name.
 void add_native_module(Host& host, Services& services, const NativeModule& module);

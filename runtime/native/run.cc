@@ -7,6 +7,7 @@
 #include "durable/owned_run.h"
 #include "native/rows.h"
 #include "native/services.h"
+#include "durable/rehearsal.h"
 #include "store/store.h"
 
 namespace choline {
@@ -79,6 +80,15 @@ void end_of_record(const std::string& key) {
 
 Result<Json> own(Services& services, const Json& args) {
   Result<Store*> store = services.store();
+// A run is taken over only by whoever knows the rules that it was recorded by. To end it, its rows
+// are enough.
+Status can_replay(Store& store, const std::string& id, bool only_ends, double now) {
+  Result<std::optional<RunRow>> row = get_run(store.db(), id, now);
+  if (!row) return row.error();
+  if (!*row || only_ends || (*row)->state == "stopping") return done();
+  return check_replay_abi(**row);
+}
+
   if (!store) return store.error();
   Result<std::string> id = string_arg(args, 0, "native.run.own");
   if (!id) return id.error();
@@ -88,6 +98,9 @@ Result<Json> own(Services& services, const Json& args) {
   }
   auto taken = OwnedRun::own(services.loop, **store, *id, services.when_quiet);
   if (!taken) return taken.error();
+  bool only_ends = arg(args, 1).is_object() && arg(args, 1).value("ends", false);
+  if (Status known = can_replay(**store, *id, only_ends, services.loop.wall()); !known)
+    return known.error();
   services.owned = std::move(*taken);
   OwnedRun* run = services.owned.get();
   run->on_broken = [run](const Error& error) {
@@ -105,12 +118,11 @@ Result<Json> current(Services& services, const Json&) {
 }
 
 Result<Json> replaying(Services& services, const Json&) {
-  return Json(services.owned && services.owned->steps().replaying());
+  return Json(services.rehearsal || (services.owned && services.owned->steps().replaying()));
+  if (services.rehearsal) return Json(services.rehearsal->row().id);
 }
 
 Result<Json> event(Services& services, const Json& args) {
-  Result<OwnedRun*> run = owned_run(services, "native.run.event");
-  if (!run) return run.error();
   Result<std::string> kind = string_arg(args, 0, "native.run.event");
   if (!kind) return kind.error();
   std::string key;
@@ -125,6 +137,11 @@ Result<Json> event(Services& services, const Json& args) {
   Json out = event_to_json(recorded.row);
   out["fresh"] = recorded.fresh;
   return out;
+  if (services.rehearsal) {
+    return services.rehearsal->event(*kind, arg(args, 1), key, caller.task, caller.outside);
+  }
+  Result<OwnedRun*> run = owned_run(services, "native.run.event");
+  if (!run) return run.error();
 }
 
 Result<Json> show(Services& services, const Json& args) {
@@ -158,6 +175,7 @@ Result<Json> cost(Services& services, const Json&) {
   Result<double> usd = (*run)->cost();
   if (!usd) return usd.error();
   return Json(*usd);
+  if (services.rehearsal) return Json(services.rehearsal->row().cost);
 }
 
 Co<Result<Json>> next_request(Services& services, Json) {

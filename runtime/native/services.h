@@ -16,6 +16,7 @@ namespace choline {
 class Event;      // loop/await.h
 class Store;      // store/store.h: the SQLite store
 class OwnedRun;   // durable/owned_run.h: lock, epoch, steps, requests of the run this process owns
+class Rehearsal;  // durable/rehearsal.h: a replay that touches nothing
 class Providers;  // provider/providers.h: by name
 class Instances;  // durable/instances.h: rent, link, commands, by tag
 class Signals;    // native/signals.h: SIGINT and its like
@@ -57,6 +58,8 @@ struct Services {
   std::map<std::string, std::shared_ptr<Event>> syncs_under_way;
   // What outside tasks have passed to the run, by kind, until a step of the run takes it.
   std::map<std::string, std::shared_ptr<Passed>> passed;
+  // "Cholfile.lua:7": the line of the cholfile that makes the present call; empty when none does.
+  std::function<std::string()> place;
 
  private:
   std::unique_ptr<Store> store_;
@@ -66,6 +69,8 @@ struct Services {
 
  public:
   std::unique_ptr<OwnedRun> owned;  // null while this process owns no run; ends before the store
+  // While it is there, no task of a run does anything: not null only in a process of its own.
+  std::shared_ptr<Rehearsal> rehearsal;
 };
 
 }  // namespace choline

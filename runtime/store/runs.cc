@@ -107,6 +107,21 @@ bool is_ended(std::string_view state) {
   return state == "done" || state == "failed" || state == "stopped";
 }
 
+Status check_replay_abi(const RunRow& row) {
+  if (row.replay_abi == kReplayAbi) return done();
+  bool newer = row.replay_abi > kReplayAbi;
+  std::string by = row.env.is_object() ? row.env.value("choline", std::string()) : std::string();
+  return Error(ErrorKind::unsupported,
+               "run " + row.id + " was begun by " + (by.empty() ? "another choline" : "choline " + by) +
+                   ", which records runs by rules " + std::to_string(row.replay_abi) +
+                   "; this choline replays rules " + std::to_string(kReplayAbi) + ". " +
+                   (newer ? "Upgrade choline to go on with it"
+                          : "Go on with it with that version of choline") +
+                   ", or end it by 'choline stop " + row.id +
+                   "'; its instances and commands were not touched",
+               {{"run", row.id}, {"replay_abi", row.replay_abi}, {"known", kReplayAbi}});
+}
+
 Status insert_run(Txn& txn, const RunRow& row, const std::vector<SourceRow>& sources) {
   Status inserted =
       Query(txn.db(),

@@ -18,13 +18,17 @@ class Txn;
 bool is_run_state(std::string_view word);
 bool is_ended(std::string_view state);  // done, failed, stopped
 
+// The rules by which steps get their keys and results their order (docs/design/steps.md). A run is
+// replayed by those that it was recorded by.
+constexpr int kReplayAbi = 1;
+
 struct RunRow {
   std::string id, name;
   std::string state = "running";
   int64_t seed = 0;
   int64_t epoch = 0;
   Json owner;  // {host, boot, pid, started, since} of the last process that took the run, or null
-  int replay_abi = 1;
+  int replay_abi = kReplayAbi;
   int code_version = 1;
   Json params = Json::object(), env = Json::object();
   std::string parent;  // run/key of the step that started it, or ""
@@ -52,6 +56,9 @@ Result<std::optional<RunRow>> get_run(Database& db, const std::string& id, doubl
 // By id, name (its newest), unique prefix of an id; empty means the newest run of all.
 Result<RunRow> find_run(Database& db, const std::string& reference, double now);
 Result<std::vector<SourceRow>> list_sources(Database& db, const std::string& run);
+
+// `unsupported` when this program does not know the rules that the run was recorded by.
+Status check_replay_abi(const RunRow& row);
 
 // Takes the run: a new epoch and owner. Gives the epoch.
 Result<int64_t> take_run(Txn& txn, const std::string& run, const Json& owner);

@@ -8,7 +8,9 @@ local list <const> = require "core.list"
 local money <const> = require "core.money"
 local native <const> = require "native"
 local pauses <const> = require "flow.pause"
+local places <const> = require "flow.place"
 local release <const> = require "command.release"
+local update <const> = require "command.update"
 local view <const> = require "talk.view"
 
 local M = {}
@@ -217,18 +219,32 @@ local function finish_stop(id, by)
   return clean
 end
 
+--- A record that does not fit: nothing is touched, a person decides. Says where in the cholfile,
+--- and which other choline it may be.
+local function diverged(self, raised)
+  local place <const> = places.of_step(self.program, (raised.fields or {}).key or "")
+  local told <const> = failure.to_data(raised)
+  if place then told.message = place .. ": " .. told.message end
+  local by <const> = native.store.find(self.id).env.choline
+  if by and by ~= native.version then
+    told.message = ("%s (it was begun by choline %s, and this is %s)"):format(told.message, by,
+      native.version)
+  end
+  native.run.set_state("paused", told)
+  native.sys.write(2, ("choline: %s\nrun %s is paused, and nothing of it was touched; "
+    .. "`choline resume %s --update --dry-run` shows what the cholfile of now would do, "
+    .. "`choline stop %s` ends it\n"):format(told.message, self.id, self.id, self.id))
+  return 8
+end
+
 local function conclude(self, ok, why)
+  local raised <const> = why ~= nil and (not ok and failure.from(why) or why) or nil
+  if raised and raised.kind == "divergence" then return diverged(self, raised) end
   if self.stopping or (not ok and failure.from(why).kind == "cancelled") then
     finish_stop(self.id, self.stopping)
     return self.code or 130
   end
   if not ok then
-    local raised <const> = failure.from(why)
-    if raised.kind == "divergence" then -- nothing is touched: a person decides
-      native.run.set_state("paused", failure.to_data(raised))
-      native.sys.write(2, ("choline: %s\n"):format(tostring(raised)))
-      return 8
-    end
     release_left(self.id)
     native.run.event("run_failed", { reason = raised.kind, message = raised.message,
       cost = native.run.cost() },
@@ -290,6 +306,7 @@ function M.execute(id, program, options)
       ("run_resumed/%.3f"):format(native.clock.wall()))
     pauses.resume_all(events)
   end
+  update.finish(id, events)
   native.run.set_state("running")
   self.main = native.task.spawn("run", function()
     return flow.execute(program, {

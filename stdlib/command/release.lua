@@ -20,6 +20,8 @@ local function tell(rows, each)
   end
 end
 
+M.tell = tell
+
 --- Ends all that lives of the run `id`.
 ---@async
 ---@return { tag: string, name: string, gone: boolean, error: string|nil }[] ended, table[] left
@@ -37,7 +39,7 @@ end
 ---@async
 ---@param row native.RunRow
 function M.run(row)
-  native.run.own(row.id)
+  native.run.own(row.id, { ends = true })
   local over <const> = row.finished ~= nil
   if not over then native.run.set_state("stopping") end
   local ended <const>, left <const> = M.all(row.id)

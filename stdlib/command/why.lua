@@ -43,8 +43,9 @@ end
 function state_sentence.paused(row)
   if row.failure then
     return ("Run %s is paused because it cannot go on as before (%s): %s. Its instances were not "
-      .. "touched."):format(
-      row.id, row.failure.kind, row.failure.message)
+      .. "touched. `choline resume %s --update --dry-run` shows what the cholfile of now would do "
+      .. "with its record; `choline stop %s` ends it."):format(row.id, row.failure.kind,
+        row.failure.message, row.id, row.id)
   end
   return ("Run %s is paused and costs nothing; `choline resume %s` goes on from its checkpoints.")
     :format(row.id, row.id)

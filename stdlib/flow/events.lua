@@ -11,6 +11,7 @@ local M = {}
 M.catalogue = {
   { name = "run_started", help = "a run begins: params, seed, git commit, version" },
   { name = "run_resumed", help = "another process goes on with the run" },
+  { name = "run_updated", help = "the run goes on with another text of its cholfile" },
   { name = "run_done", help = "the run has ended well" },
   { name = "run_failed", help = "the run has ended, and not well" },
   { name = "run_stopped", help = "the run was stopped" },

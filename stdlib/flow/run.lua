@@ -13,6 +13,7 @@ local pause <const> = require "flow.pause"
 local pipeline <const> = require "flow.pipeline"
 local supervise <const> = require "flow.supervise"
 local task <const> = require "wait.task"
+local values <const> = require "flow.values"
 
 local M = {}
 
@@ -62,6 +63,7 @@ function M.context(program, options)
     program = program, run = options.run, params = program.values or {}, attempts = {}, counts = {},
     states = {}, ended = {}, outcomes = {}, set = {}, sealed = {}, box = pipeline.box, state = "running",
   }, Context)
+  ctx.restarted = values.restarted(options.events or {})
   ctx.account = budget.new(program.budget, longest_grace(program))
   ctx.events = events.new(program.handlers)
   ctx.pause = pause.new(options.events or {})
@@ -216,6 +218,7 @@ function M.execute(program, options)
   end)
   tell_start(ctx, options)
   local why <const> = supervise_work(ctx, options)
+  if why and why.kind == "divergence" then error(why, 0) end
   ctx.ending = true
   ctx.pool:close()
   ctx.account:close()

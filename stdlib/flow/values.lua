@@ -59,7 +59,25 @@ end
 function M.key(ctx, ...)
   local parts <const> = { ctx.run, ... }
   for index, part in ipairs(parts) do parts[index] = tostring(part):gsub("[^%w_=-]", "-") end
-  return table.concat(parts, ".")
+  local key <const> = table.concat(parts, ".")
+  local newest <const> = ctx.restarted and ctx.restarted[key]
+  return newest and ("%s.v%d"):format(key, newest) or key
+end
+
+--- Commands that an update of the cholfile began anew, and by which version: what ran before keeps
+--- its name.
+---@param events table[]   of the run
+---@return table<string, integer>
+function M.restarted(events)
+  local out <const> = {}
+  for _, event in ipairs(events) do
+    if event.kind == "run_updated" then
+      for _, key in ipairs(event.data.restarted or {}) do
+        out[key:gsub("%.v%d+$", "")] = event.data.version
+      end
+    end
+  end
+  return out
 end
 
 return M

@@ -228,8 +228,11 @@ native.run = {}
 function native.run.create(fields) end
 --- Takes the run's lock and a new epoch, loads its journal; from now on steps are journaled. Raises
 --- conflict with fields {host, pid, since} when another process owns it.
+--- Raises unsupported when the run was recorded by rules that this program does not know, unless
+--- options.ends: only to end it.
+---@param options? { ends?: boolean }
 ---@return { replaying: boolean, steps: integer, row: native.RunRow }
-function native.run.own(id) end
+function native.run.own(id, options) end
 ---@return string|nil id  of the run this process owns
 function native.run.current() end
 ---@return boolean  are recorded results still being delivered
@@ -258,6 +261,24 @@ function native.run.reply(id, answer) end
 ---@async
 ---@return any|nil
 function native.run.request(run, verb, args, timeout) end
+
+-- update: another program for a run that exists ---------------------------------------------------
+
+native.update = {}
+--- From now on this process only rehearses `run`: steps are answered from its record where they are
+--- the same, and wait for ever where they are not; nothing is written and nothing is done.
+---@return native.RunRow
+function native.update.rehearse(run) end
+--- Waits until the record has nothing more for the program that is rehearsed. What: reused, changed,
+--- redone, kept, replaced, new or unreached.
+---@async
+---@return { steps: { key: string, verb: string, class: string, what: string, recorded: any, asked: any, where: string|nil, unfinished: boolean|nil }[], order: string[], events: string[] }
+function native.update.rested() end
+--- Gives the owned run another program, by a plan of native.update.rested, in one transaction. The
+--- run must be given up and taken again after it.
+---@param fields { plan: table, sources: { path: string, text: string }[], params: table, env: table, budget?: number }
+---@return { version: integer, releasing: string[], ending: { key: string, tag: string }[], restarted: string[] }
+function native.update.accept(fields) end
 
 -- provider, instance, transfer --------------------------------------------------------------------
 
