@@ -144,7 +144,8 @@ void Server::dispatch(uint32_t channel, const std::string& verb, const Json& req
   if (verb == "list") return finish(channel, commands_.list());
   if (verb == "remove") return finish(channel, commands_.remove(key));
   if (std::optional<std::string> why = verb == "start" ? lease_.ending() : std::nullopt) {
-    Error ending(ErrorKind::lost, "the instance is ending itself: its " + *why + " is over");
+    Error ending(ErrorKind::lost, "the instance is ending itself: its " + *why + " is over",
+                 Json{{"ending", *why}});
     return finish(channel, error_answer(ending));
   }
   if (verb == "start") {

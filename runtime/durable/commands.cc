@@ -150,6 +150,12 @@ Result<std::unique_ptr<CommandLog>> open_log(Instances& instances, const ProcRow
   return CommandLog::open(instances.loop(), instances.store(), std::move(options));
 }
 
+std::string own_end_words(const std::string& why) {
+  if (why == "lease")
+    return "heard nothing from choline for the time of its lease, and ended itself";
+  return "ended itself, as its " + why + " was over";
+}
+
 // Only what the agent says of a finished command is an end; all else is a loss or is tried again.
 Co<Result<CommandStatus>> follow_to_end(Instances& instances, const ProcRow& row, CommandLog& log) {
   std::string key = agent_key(row.run, row.key);
@@ -161,7 +167,15 @@ Co<Result<CommandStatus>> follow_to_end(Instances& instances, const ProcRow& row
     if (log.fault()) co_return *log.fault();
     Result<CommandStatus>& status = *followed.status;
     if (status) {
-      if (status->state == CommandState::finished) co_return *status;
+      bool its_own = status->ending.empty() || status->code == 0;
+      if (status->state == CommandState::finished && its_own) co_return *status;
+      if (!its_own) {
+        Json fields = {{"tag", row.tag}, {"ending", status->ending}};
+        co_return Error(ErrorKind::lost,
+                        "instance " + row.tag + " " + own_end_words(status->ending) + "; command " +
+                            row.key + " ended with it",
+                        std::move(fields));
+      }
       std::string why =
           status->state == CommandState::unknown ? " is unknown on " : " vanished from ";
       co_return Error(ErrorKind::lost, "command " + row.key + why + "instance " + row.tag);
@@ -252,7 +266,9 @@ Co<Result<Json>> start_command(Instances& instances, std::string tag, Json field
       co_return Json{{"key", key}, {"already", started->already}};
     }
     // The key makes it safe to ask again over a new link.
-    if (started.error().kind != ErrorKind::lost) co_return started.error();
+    if (started.error().kind != ErrorKind::lost || is_ending(started.error())) {
+      co_return started.error();
+    }
     Sleep pause(instances.loop(), 0.2);
     co_await pause;
   }

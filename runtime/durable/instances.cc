@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "link/bootstrap.h"
 #include "link/pipe_link.h"
 #include "provider/providers.h"
@@ -28,11 +29,14 @@ PipeLinkOptions pipe_options(const Endpoint& endpoint) {
   return options;
 }
 
+constexpr double kPatienceWithAnEnd = 60;  // seconds
+
 Error not_standing(const ResourceRow& row, const std::optional<Instance>& seen) {
   std::string subject = "instance " + choline::quoted(row.name) + " (" + row.tag + ")";
   Json fields = {{"tag", row.tag}, {"provider", row.provider}};
   if (!seen) return Error(ErrorKind::lost, subject + " is unknown to " + row.provider, fields);
-  std::string reason = seen->reason.empty() ? "" : ": " + seen->reason;
+  std::string reason = seen->ended > 0 ? ", since " + to_rfc3339(seen->ended) : "";
+  if (!seen->reason.empty()) reason += ": " + seen->reason;
   if (seen->state == InstanceState::preempted) {
     return Error(ErrorKind::preempted, subject + " was preempted" + reason, fields);
   }
@@ -69,7 +73,8 @@ Instances::Instances(Loop& loop, Store& store, Providers& providers, InstancesOp
       store_(store),
       providers_(providers),
       options_(std::move(options)),
-      secrets_(options_.config) {}
+      secrets_(options_.config),
+      leases_(*this) {}
 
 Instances::~Instances() = default;
 
@@ -129,7 +134,11 @@ Co<Result<Instances::Client>> Instances::open(std::string tag) {
   Result<std::unique_ptr<AgentClient>> opened =
       co_await AgentClient::open(loop_, std::move(booted->link));
   if (!opened) co_return opened.error();
-  co_return Client(std::move(*opened));
+  Client agent(std::move(*opened));
+  LeaseRequest terms = lease_terms(*found, **seen, loop_.wall());
+  Status told = co_await leases_.tell(*found, std::move(terms), agent);
+  if (!told) co_return told.error();
+  co_return agent;
 }
 
 Co<Result<Instances::Client>> Instances::client(std::string tag) {
@@ -175,6 +184,8 @@ Co<Result<Instances::Client>> Instances::reach(std::string tag) {
     Status stands = co_await standing(tag);
     if (!stands) co_return stands.error();
     if (error.kind != ErrorKind::lost && is_final(error)) co_return error;
+    // It is ending, and its provider may take a while to say so.
+    if (is_ending(error) && waited > kPatienceWithAnEnd) co_return error;
     if (waited > options_.patience) {
       co_return Error(ErrorKind::lost, "no word from instance " + tag + " for " +
                                            std::to_string(static_cast<int>(options_.patience)) +
@@ -261,6 +272,7 @@ std::string Instances::true_path(const std::string& tag, const std::string& path
 }
 
 void Instances::drop(const std::string& tag) {
+  leases_.drop(tag);
   auto known = connections_.find(tag);
   if (known == connections_.end()) return;
   std::shared_ptr<Connection> connection = known->second;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "durable/commands_secrets.h"
+#include "durable/leases.h"
 #include "durable/rent.h"
 #include "link/agent_client.h"
 #include "loop/await.h"
@@ -20,6 +21,7 @@ struct InstancesOptions {
   std::string config;                         // where credentials are
   std::map<std::string, std::string> agents;  // path of the agent program by `uname -m`
   double patience = 600;                      // seconds without a link before an instance is lost
+  double lease = 86400;                       // seconds, where a cholfile says nothing; 0: none
 };
 
 class Instances {
@@ -36,6 +38,9 @@ class Instances {
   Loop& loop() { return loop_; }
   Store& store() { return store_; }
   SecretSource& secrets() { return secrets_; }
+  Leases& leases() { return leases_; }
+  // What a cholfile that says nothing gets. The agents of a simulation hold no leases.
+  double default_lease() const { return open_agent ? 0 : options_.lease; }
   const InstancesOptions& options() const { return options_; }
 
   // The agent of a living instance. One try; an error of kind preempted or lost says that the
@@ -73,6 +78,7 @@ class Instances {
   InstancesOptions options_;
   SecretSource secrets_;
   std::map<std::string, std::shared_ptr<Connection>> connections_;  // shared with those who wait
+  Leases leases_;                                                   // ends first
 };
 
 }  // namespace choline

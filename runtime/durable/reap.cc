@@ -80,7 +80,7 @@ class Reaping {
       Result<std::optional<std::string>> why = unowned(*row);
       if (!why) co_return why.error();
       if (!*why) continue;
-      if (*row && is_kept(**row) && !end_kept_) {
+      if (*row && is_kept(**row) && !end_kept_ && one.ended <= 0) {
         report_.kept.push_back(entry(one, (*row)->run, "kept, as its cholfile says"));
         continue;
       }

@@ -267,6 +267,13 @@ Co<Status> release_intended(RentWorld world, Provider& provider, std::string tag
   co_return done();
 }
 
+// When it ended before anybody ended it, where its provider says so: what came after costs nothing.
+Co<std::optional<double>> own_end(Provider& provider, Handle handle, ResourceRow row) {
+  Result<std::optional<Instance>> seen = co_await provider.get(handle);
+  if (!seen || !*seen || (*seen)->ended <= 0) co_return std::nullopt;
+  co_return std::max((*seen)->ended, row.live_at.value_or(row.intended_at));
+}
+
 Co<ReleaseOutcome> release_one(RentWorld world, ResourceRow row) {
   ReleaseOutcome outcome{row.tag, row.name, false, ""};
   StepContext unowned;
@@ -315,13 +322,20 @@ Co<Result<Released>> release(RentWorld world, std::string tag, StepContext conte
     co_return Error(ErrorKind::not_found, "there is no instance " + choline::quoted(tag));
   ResourceRow row = std::move(**found);
   if (row.state == ResourceState::gone || row.state == ResourceState::voided) {
-    co_return Released{true, row.cost(world.loop.wall())};
+    co_return Released{true, row.cost(world.loop.wall()), row.gone_at};
   }
   Result<Provider*> provider = world.providers.find(row.provider);
   if (!provider) co_return provider.error();
   bool intended = row.state == ResourceState::intended;
+  std::optional<double> ended_itself;
+  if (row.state == ResourceState::releasing) ended_itself = row.gone_at;
+  if (row.lease_until && !intended && !ended_itself) {
+    Handle handle = handle_from_json(row.handle);
+    ended_itself = co_await own_end(**provider, handle, row);
+  }
   if (!intended) {
-    Change change = fenced(context, [tag](Txn& txn) { return set_releasing(txn, tag); });
+    Change change = fenced(
+        context, [tag, ended_itself](Txn& txn) { return set_releasing(txn, tag, ended_itself); });
     Status marked = co_await world.store.commit(std::move(change));
     if (!marked) co_return marked.error();
   }
@@ -333,7 +347,7 @@ Co<Result<Released>> release(RentWorld world, std::string tag, StepContext conte
     ended = co_await terminate(world, **provider, handle);
   }
   if (!ended) co_return ended.error();
-  double now = world.loop.wall();
+  double now = ended_itself.value_or(world.loop.wall());
   Change gone = [tag, now](Txn& txn) { return set_gone(txn, tag, now); };
   if (context.run.empty()) {
     Status written = co_await world.store.commit(std::move(gone));
@@ -342,7 +356,7 @@ Co<Result<Released>> release(RentWorld world, std::string tag, StepContext conte
     context.with_result(std::move(gone));
   }
   row.gone_at = now;
-  co_return Released{true, row.cost(now)};
+  co_return Released{true, row.cost(now), now};
 }
 
 Co<Result<std::vector<ReleaseOutcome>>> release_all(RentWorld world, std::string run) {

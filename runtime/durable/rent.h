@@ -2,6 +2,7 @@
 // protocol is in docs/design/steps.md; the rows in the store are what it lives by.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,8 @@ Co<Result<ResourceRow>> rent(RentWorld world, RentRequest request, StepContext c
 
 struct Released {
   bool gone = false;
-  double cost = 0;  // USD, of its whole life
+  double cost = 0;              // USD, of its whole life
+  std::optional<double> ended;  // wall seconds
 };
 // Returns when the provider has proved it gone. A row that is gone already is no error.
 Co<Result<Released>> release(RentWorld world, std::string tag, StepContext context);

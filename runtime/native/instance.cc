@@ -8,7 +8,7 @@
 namespace choline {
 namespace {
 
-Result<RentRequest> rent_request(const Json& fields) {
+Result<RentRequest> rent_request(const Json& fields, double default_lease) {
   if (!fields.is_object())
     return Error(ErrorKind::invalid, "native.instance.create: expected a table");
   Result<Offer> offer = offer_from_json(field(fields, "offer"));
@@ -19,6 +19,10 @@ Result<RentRequest> rent_request(const Json& fields) {
   request.offer = std::move(*offer);
   request.spec = spec_from_json(fields);
   request.keep = field(fields, "keep") == true;
+  Json lease = field(fields, "lease");
+  request.spec.lease = lease.is_number() ? lease.get<double>()
+                       : lease.is_null() ? default_lease
+                                         : 0;
   if (request.provider.empty()) request.provider = request.offer.provider;
   return request;
 }
@@ -26,7 +30,7 @@ Result<RentRequest> rent_request(const Json& fields) {
 Co<Result<Json>> instance_create(Services& services, Json args, StepContext context) {
   Result<Instances*> instances = services.instances();
   if (!instances) co_return instances.error();
-  Result<RentRequest> request = rent_request(arg(args, 0));
+  Result<RentRequest> request = rent_request(arg(args, 0), (*instances)->default_lease());
   if (!request) co_return request.error();
   Result<ResourceRow> row = co_await rent((*instances)->world(), *request, context);
   if (!row) co_return row.error();
@@ -54,7 +58,9 @@ Co<Result<Json>> instance_destroy(Services& services, Json args, StepContext con
   (*instances)->drop(*tag);
   Result<Released> released = co_await release((*instances)->world(), *tag, context);
   if (!released) co_return released.error();
-  co_return Json{{"gone", released->gone}, {"cost", released->cost}};
+  Json told = {{"gone", released->gone}, {"cost", released->cost}};
+  if (released->ended) told["ended"] = *released->ended;
+  co_return told;
 }
 
 Co<Result<Json>> instance_get(Services& services, Json args, StepContext) {

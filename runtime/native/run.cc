@@ -4,10 +4,12 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/log.h"
+#include "durable/instances.h"
 #include "durable/owned_run.h"
+#include "durable/rehearsal.h"
 #include "native/rows.h"
 #include "native/services.h"
-#include "durable/rehearsal.h"
 #include "store/store.h"
 
 namespace choline {
@@ -78,8 +80,6 @@ void end_of_record(const std::string& key) {
   std::_Exit(kExitEndOfRecord);
 }
 
-Result<Json> own(Services& services, const Json& args) {
-  Result<Store*> store = services.store();
 // A run is taken over only by whoever knows the rules that it was recorded by. To end it, its rows
 // are enough.
 Status can_replay(Store& store, const std::string& id, bool only_ends, double now) {
@@ -89,6 +89,8 @@ Status can_replay(Store& store, const std::string& id, bool only_ends, double no
   return check_replay_abi(**row);
 }
 
+Result<Json> own(Services& services, const Json& args) {
+  Result<Store*> store = services.store();
   if (!store) return store.error();
   Result<std::string> id = string_arg(args, 0, "native.run.own");
   if (!id) return id.error();
@@ -96,13 +98,18 @@ Status can_replay(Store& store, const std::string& id, bool only_ends, double no
     return Error(ErrorKind::conflict,
                  "native.run.own: this process owns run " + services.owned->id() + " already");
   }
-  auto taken = OwnedRun::own(services.loop, **store, *id, services.when_quiet);
-  if (!taken) return taken.error();
   bool only_ends = arg(args, 1).is_object() && arg(args, 1).value("ends", false);
   if (Status known = can_replay(**store, *id, only_ends, services.loop.wall()); !known)
     return known.error();
+  auto taken = OwnedRun::own(services.loop, **store, *id, services.when_quiet);
+  if (!taken) return taken.error();
   services.owned = std::move(*taken);
   OwnedRun* run = services.owned.get();
+  Result<Instances*> instances = services.instances();
+  Status held = !instances  ? Status(instances.error())
+                : only_ends ? done()
+                            : (*instances)->leases().hold_run(*id);
+  if (!held) log_warning("leases of run " + *id + ": " + held.error().message);
   run->on_broken = [run](const Error& error) {
     if (error.kind == ErrorKind::conflict) end_process(error, kExitConflict);
     if (!run->steps().somebody_was_told()) end_process(error, kExitFailed);
@@ -114,12 +121,12 @@ Status can_replay(Store& store, const std::string& id, bool only_ends, double no
 }
 
 Result<Json> current(Services& services, const Json&) {
+  if (services.rehearsal) return Json(services.rehearsal->row().id);
   return services.owned ? Json(services.owned->id()) : Json();
 }
 
 Result<Json> replaying(Services& services, const Json&) {
   return Json(services.rehearsal || (services.owned && services.owned->steps().replaying()));
-  if (services.rehearsal) return Json(services.rehearsal->row().id);
 }
 
 Result<Json> event(Services& services, const Json& args) {
@@ -132,16 +139,16 @@ Result<Json> event(Services& services, const Json& args) {
     key = *given;
   }
   Caller caller = services.caller ? services.caller() : Caller{};
-  OwnedRun::Recorded recorded =
-      (*run)->event(*kind, arg(args, 1), key, caller.task, caller.outside);
-  Json out = event_to_json(recorded.row);
-  out["fresh"] = recorded.fresh;
-  return out;
   if (services.rehearsal) {
     return services.rehearsal->event(*kind, arg(args, 1), key, caller.task, caller.outside);
   }
   Result<OwnedRun*> run = owned_run(services, "native.run.event");
   if (!run) return run.error();
+  OwnedRun::Recorded recorded =
+      (*run)->event(*kind, arg(args, 1), key, caller.task, caller.outside);
+  Json out = event_to_json(recorded.row);
+  out["fresh"] = recorded.fresh;
+  return out;
 }
 
 Result<Json> show(Services& services, const Json& args) {
@@ -170,12 +177,12 @@ Result<Json> disown(Services& services, const Json&) {
 }
 
 Result<Json> cost(Services& services, const Json&) {
+  if (services.rehearsal) return Json(services.rehearsal->row().cost);
   Result<OwnedRun*> run = owned_run(services, "native.run.cost");
   if (!run) return run.error();
   Result<double> usd = (*run)->cost();
   if (!usd) return usd.error();
   return Json(*usd);
-  if (services.rehearsal) return Json(services.rehearsal->row().cost);
 }
 
 Co<Result<Json>> next_request(Services& services, Json) {

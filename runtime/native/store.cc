@@ -155,6 +155,11 @@ Json instance_to_json(const ResourceRow& row, double now) {
   if (!row.provider_id.empty()) out["provider_id"] = row.provider_id;
   if (!row.host.empty()) out["host"] = row.host;
   if (row.gone_at) out["ended"] = *row.gone_at;
+  if (row.lease_until) out["lease_until"] = *row.lease_until;
+  for (const char* key : {"lease", "lifetime"}) {
+    double seconds = row.spec.is_object() ? row.spec.value(key, 0.0) : 0.0;
+    if (seconds > 0) out[key] = seconds;
+  }
   return out;
 }
 

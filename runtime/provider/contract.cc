@@ -146,9 +146,9 @@ Result<Offer> offer_from_json(const Json& value) {
 }
 
 Json to_json(const Spec& spec) {
-  return {{"name", spec.name},        {"image", spec.image},         {"disk", spec.disk},
-          {"spot", spec.spot},        {"max_price", spec.max_price}, {"lifetime", spec.lifetime},
-          {"settings", spec.settings}};
+  return {{"name", spec.name},   {"image", spec.image},         {"disk", spec.disk},
+          {"spot", spec.spot},   {"max_price", spec.max_price}, {"lifetime", spec.lifetime},
+          {"lease", spec.lease}, {"settings", spec.settings}};
 }
 
 Spec spec_from_json(const Json& value) {
@@ -159,6 +159,7 @@ Spec spec_from_json(const Json& value) {
   spec.spot = read(value, "spot", false);
   spec.max_price = read(value, "max_price", 0.0);
   spec.lifetime = read(value, "lifetime", 0.0);
+  spec.lease = read(value, "lease", 0.0);
   spec.settings = read_json(value, "settings");
   return spec;
 }

@@ -105,7 +105,8 @@ struct Spec {
   int64_t disk = 0;
   bool spot = false;
   double max_price = 0;
-  double lifetime = 0;  // seconds after which the provider ends it by itself; 0: never
+  double lifetime = 0;  // seconds that it may live; 0: any time
+  double lease = 0;     // seconds without a word after which it ends itself; 0: never
   Json settings;
 };
 Json to_json(const Spec& spec);
@@ -132,6 +133,10 @@ struct Endpoint {
   std::vector<std::pair<std::string, std::string>> env;  // pipe: on top of a clean environment
   std::string folder;                                    // pipe: where it starts
   std::string root;  // pipe: all below which the agent may reach
+  // What the agent runs there to end the instance when its lease or lifetime is over, after all its
+  // processes were killed, until it exits with 0; CHOLINE_END has "lease" or "lifetime", and
+  // CHOLINE_ENDED the wall seconds. Empty: killing them is all that can be done.
+  std::vector<std::string> end;
   std::string host;  // ssh
   int port = 0;
   std::string user;
@@ -145,6 +150,8 @@ struct Instance {
   double price = 0;
   bool spot = false;
   double created = 0;  // wall seconds, 0 when unknown
+  double ended = 0;    // wall seconds of a proven end, 0 when it lives or when that is unknown
+  double expires = 0;  // wall seconds at which the provider takes it away, 0 when unknown
   std::string host;    // for people
   Endpoint endpoint;
 };

@@ -246,8 +246,10 @@ Co<Launched> LocalProvider::launch(Spec spec, Offer offer, std::string token) {
   wanted.spot = settings->spot || spec.spot;
   wanted.delay = settings->delay;
   wanted.lifetime = settings->lifetime;
+  wanted.preempts = wanted.spot;
   if (spec.lifetime > 0 && (wanted.lifetime == 0 || spec.lifetime < wanted.lifetime)) {
     wanted.lifetime = spec.lifetime;
+    wanted.preempts = false;  // its owner wanted no more
   }
   std::function<Launched()> act = [root = root_, wanted, now = loop_.wall()] {
     return LocalCloud(root).launch(wanted, now);

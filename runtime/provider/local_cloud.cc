@@ -32,6 +32,19 @@ ProviderError rejected(ErrorKind kind, Scope scope, std::string message) {
   return error;
 }
 
+// What an instance does with itself when its lease or lifetime is over. A disk that is full has
+// room when the home is gone; it is run again until it works.
+constexpr const char* kEndScript = R"sh(
+[ -d "$1" ] || exit 0
+say() {
+  printf '{"at":%s,"why":"%s"}\n' "$CHOLINE_ENDED" "$CHOLINE_END" >"$1/ended.new" &&
+    mv -f "$1/ended.new" "$1/ended"
+}
+say "$1" && rm -rf "$1/home" && exit 0
+rm -rf "$1/home"
+say "$1" || [ ! -d "$1" ]
+)sh";
+
 // The cloud itself failed, before anything was made.
 ProviderError broken(const Error& error) {
   return rejected(ErrorKind::transient, Scope::provider, "local: " + error.message);
@@ -70,6 +83,7 @@ struct LocalCloud::Book {
   double created = 0;
   double running_at = 0;
   double expires_at = 0;  // 0: never
+  bool preempts = false;  // at expires_at
   double ended = 0;       // 0: alive
 
   Json to_json() const {
@@ -83,6 +97,7 @@ struct LocalCloud::Book {
             {"created", created},
             {"running_at", running_at},
             {"expires_at", expires_at},
+            {"preempts", preempts},
             {"ended", ended}};
   }
   static Book from_json(const Json& value) {
@@ -97,6 +112,7 @@ struct LocalCloud::Book {
     book.created = value.value("created", 0.0);
     book.running_at = value.value("running_at", 0.0);
     book.expires_at = value.value("expires_at", 0.0);
+    book.preempts = value.value("preempts", book.spot);
     book.ended = value.value("ended", 0.0);
     return book;
   }
@@ -172,15 +188,47 @@ Status LocalCloud::end(Book& book, const std::string& state, const std::string& 
   return write_book(book);
 }
 
+// How a living instance has ended, though the books do not say so yet.
+struct LocalCloud::Due {
+  std::string state, reason;
+  double at = 0;
+};
+
+Result<std::optional<LocalCloud::Due>> LocalCloud::due(const Book& book, double now) const {
+  if (book.state != "alive") return std::optional<Due>();
+  std::optional<Due> due;
+  if (book.expires_at > 0 && now >= book.expires_at) {
+    due = Due{book.preempts ? "preempted" : "expired", "its lifetime is over", book.expires_at};
+  }
+  // What kEndScript left behind: it ended itself.
+  Result<std::string> text = read_file(folder(book.id) + "/ended");
+  if (!text) {
+    if (text.error().kind == ErrorKind::not_found) return due;
+    return text.error();
+  }
+  Result<Json> told = parse_json(*text);
+  if (!told || !told->is_object()) {
+    return Error(ErrorKind::invalid, "the end of instance " + book.id + " is damaged");
+  }
+  double at = std::clamp(told->value("at", now), book.created, std::max(now, book.created));
+  if (due && due->at <= at) return due;
+  if (told->value("why", "") == "lifetime") {
+    return std::optional<Due>(Due{book.preempts ? "preempted" : "expired",
+                                  "its lifetime was over, and it ended itself", at});
+  }
+  return std::optional<Due>(Due{
+      "expired", "it heard nothing from choline for the time of its lease, and ended itself", at});
+}
+
 // Instances whose time is over end when anybody looks; their bill says the moment they were due.
 Status LocalCloud::expire(double now) {
   Result<std::vector<Book>> all = books();
   if (!all) return all.error();
   for (Book& book : *all) {
-    if (book.state != "alive" || book.expires_at == 0 || now < book.expires_at) continue;
-    bool taken = book.spot;
-    Status ended =
-        end(book, taken ? "preempted" : "expired", "its lifetime is over", book.expires_at);
+    Result<std::optional<Due>> over = due(book, now);
+    if (!over) return over.error();
+    if (!*over) continue;
+    Status ended = end(book, (*over)->state, (*over)->reason, (*over)->at);
     if (!ended) return ended;
     kill_local_processes(book.tag, 5);
   }
@@ -198,6 +246,8 @@ Instance LocalCloud::instance_of(const Book& book, double now) const {
   instance.price = book.price;
   instance.spot = book.spot;
   instance.created = book.created;
+  instance.ended = book.ended;
+  instance.expires = book.expires_at;
   instance.host = "local/" + book.id;
   if (book.state == "alive") {
     instance.state = now < book.running_at ? InstanceState::starting : InstanceState::running;
@@ -211,6 +261,7 @@ Instance LocalCloud::instance_of(const Book& book, double now) const {
   instance.endpoint.env = {{"HOME", home}, {std::string(kInstanceVariable), book.tag}};
   instance.endpoint.folder = home;
   instance.endpoint.root = home;
+  instance.endpoint.end = {"/bin/sh", "-c", kEndScript, "choline-end", folder(book.id)};
   return instance;
 }
 
@@ -234,6 +285,7 @@ Launched LocalCloud::create(const LocalLaunch& launch, const Json& delayed, doub
   book.running_at =
       now + launch.delay + (delayed.is_object() ? delayed.value("seconds", 0.0) : 0.0);
   if (launch.lifetime > 0) book.expires_at = now + launch.lifetime;
+  book.preempts = launch.preempts;
   Status made = make_folders(folder(book.id) + "/home");
   if (made) made = write_book(book);
   if (made) {
@@ -459,6 +511,11 @@ Result<Json> LocalCloud::bill(double now) const {
   }
   double total_seconds = 0, total = 0;
   Json list = Json::array();
+  for (const Book& book : *all) {
+    Result<std::optional<Due>> over = due(book, now);
+    if (!over) return over.error();
+    if (*over) entries[book.id]["ended"] = (*over)->at;
+  }
   for (auto& [id, entry] : entries) {
     double until = entry.value("ended", 0.0);
     if (until == 0) until = std::max(now, entry.value("created", 0.0));

@@ -39,6 +39,7 @@ struct LocalLaunch {
   bool spot = false;
   double delay = 0;
   double lifetime = 0;
+  bool preempts = false;  // a spot instance whose lifetime is over was taken away
 };
 
 class LocalCloud {
@@ -65,6 +66,8 @@ class LocalCloud {
   Result<std::vector<Book>> books() const;
   Status append_bill(const Json& entry) const;
   Status end(Book& book, const std::string& state, const std::string& reason, double now);
+  struct Due;
+  Result<std::optional<Due>> due(const Book& book, double now) const;
   Status expire(double now);
   Instance instance_of(const Book& book, double now) const;
   Result<Json> read_faults() const;

@@ -113,12 +113,12 @@ Status set_live(Txn& txn, const std::string& tag, const LiveFacts& facts) {
       .run();
 }
 
-Status set_releasing(Txn& txn, const std::string& tag) {
+Status set_releasing(Txn& txn, const std::string& tag, std::optional<double> ended) {
   Result<bool> change = may_become(txn, tag, releasing, {intended, live, lost});
   if (!change) return change.error();
   if (!*change) return done();
   // An end that was only supposed is no end: it may still cost until it is proved gone.
-  return Query(txn.db(), "UPDATE res SET state='releasing', gone_at=NULL WHERE tag=?", tag).run();
+  return Query(txn.db(), "UPDATE res SET state='releasing', gone_at=? WHERE tag=?", ended, tag).run();
 }
 
 Status set_gone(Txn& txn, const std::string& tag, double at) {

@@ -54,7 +54,8 @@ struct LiveFacts {
   double at = 0;
 };
 Status set_live(Txn& txn, const std::string& tag, const LiveFacts& facts);  // from intended, live
-Status set_releasing(Txn& txn, const std::string& tag);        // from any but void, gone
+// From any but void, gone. `ended`: when it ended by itself, by its provider's word.
+Status set_releasing(Txn& txn, const std::string& tag, std::optional<double> ended = {});
 Status set_gone(Txn& txn, const std::string& tag, double at);  // from any but void
 Status set_void(Txn& txn, const std::string& tag, double at);  // from intended
 Status set_lost(Txn& txn, const std::string& tag, double at);  // from live, releasing

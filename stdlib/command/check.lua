@@ -5,6 +5,7 @@ local list <const> = require "core.list"
 local native <const> = require "native"
 local params <const> = require "dsl.params"
 local problem <const> = require "dsl.problem"
+local source <const> = require "command.source"
 local text <const> = require "core.text"
 
 local function summary(program)
@@ -32,6 +33,7 @@ return function(arguments, context)
     for _, message in ipairs(program.messages) do
       context.say(message.level .. ": " .. message.text)
     end
+    source.warn_of_leases(program, context)
     context.out(("%s is right: %s"):format(program.sources[1].path, summary(program)))
   end
   return count == 0 and 0 or 2

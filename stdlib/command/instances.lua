@@ -26,14 +26,14 @@ return function(arguments, context)
     return { row.name, rows_of.is_kept(row) and "kept" or row.state, row.run, row.provider,
       money.format_price(row.price),
       duration.short((row.ended or native.clock.wall()) - row.created), money.format(row.cost or 0),
-        row.tag }
+        rows_of.lease(row), row.tag }
   end)
   local style <const> = context.style(1)
   for _, line in ipairs(columns.lines({ { title = "NAME" }, { title = "STATE" }, { title = "RUN" },
     { title = "PROVIDER" },
     { title = "PRICE", right = true }, { title = "LIVED", right = true },
       { title = "COST", right = true },
-    { title = "TAG" } }, cells, { header = style.dim })) do context.out(line) end
+    { title = "ENDS ITSELF", right = true }, { title = "TAG" } }, cells, { header = style.dim })) do context.out(line) end
   if hourly > 0 then context.say(("together %s"):format(money.format_price(hourly))) end
   return 0
 end

@@ -42,12 +42,44 @@ local function longest(program, name)
   return total
 end
 
+--- How many instances of a declaration the tasks on it may rent, one after the other; nil when
+--- nothing limits it.
+local function rents(program, name)
+  local total = 1
+  for _, task in ipairs(program.tasks) do
+    local policy <const> = task.fields.on == name and task.fields.failover or nil
+    if type(policy) == "function" or policy and policy.kind == nil and #policy > 0 then
+      return nil
+    end
+    if policy and policy.kind then total = total + (policy.max or 10) end
+  end
+  return total
+end
+
+--- The longest that is paid for: the times of the tasks, or as many lifetimes as may be rented.
+local function longest_paid(program, declaration)
+  local seconds <const>, lifetime <const> = longest(program, declaration.name),
+    declaration.fields.lifetime
+  local count <const> = lifetime and rents(program, declaration.name)
+  if not count then return seconds end
+  return math.min(seconds or math.huge, count * lifetime)
+end
+
+--- Seconds that an instance may go on living when choline does not come back; nil: for ever.
+local function alone(fields)
+  local lease <const> = fields.lease == nil and instance.lease_seconds or fields.lease
+  if not lease then return fields.lifetime, nil end
+  return math.min(lease, fields.lifetime or math.huge), lease
+end
+
 local function plan_instance(program, declaration)
   local offers <const>, refusals <const> = instance.market(declaration.fields,
     declaration.fields.max_price)
   local best <const> = instance.order(offers, chooser_of(program, declaration.name))[1]
+  local live <const>, lease <const> = alone(declaration.fields)
   return { name = declaration.name, offers = #offers, best = best, refusals = refusals,
-    seconds = longest(program, declaration.name) }
+    seconds = longest_paid(program, declaration), alone = live, lease = lease,
+    lifetime = declaration.fields.lifetime }
 end
 
 --- What a sync would send from here, counted without an instance by sending to an empty folder that
@@ -120,6 +152,18 @@ local function tell_instance(context, each)
       or "offers"))
 end
 
+local function tell_lease(context, each)
+  if not each.best or each.best.price == 0 then return end
+  if not each.alone then
+    context.out(("  instance %s: costs until somebody ends it, should choline not come back")
+      :format(each.name))
+    return
+  end
+  context.out(("  instance %s: ends itself at most %s after the last word of choline, for at most %s")
+    :format(each.name, duration.short(each.alone),
+      money.format(each.alone * each.best.price / 3600)))
+end
+
 local function tell_sync(context, each)
   local what <const> = each.problem and ("problem: " .. each.problem)
     or each.files and ("%d %s, %s"):format(each.files, each.files == 1 and "file" or "files",
@@ -152,7 +196,10 @@ end
 
 local function tell(program, plan, context)
   context.out(("%s would"):format(program.name))
-  for _, each in ipairs(plan.instances) do tell_instance(context, each) end
+  for _, each in ipairs(plan.instances) do
+    tell_instance(context, each)
+    tell_lease(context, each)
+  end
   for _, each in ipairs(plan.syncs) do tell_sync(context, each) end
   for _, task in ipairs(program.tasks) do
     context.out(("  task %s on %s: %s%s"):format(task.name, task.fields.on,
@@ -171,7 +218,8 @@ local function to_data(program, plan)
       or native.null,
     instances = native.json.array(list.map(plan.instances, function(each)
       local best <const> = each.best
-      return { name = each.name, offers = each.offers, best = best
+      return { name = each.name, offers = each.offers, lease = each.lease or native.null,
+        lifetime = each.lifetime or native.null, alone = each.alone or native.null, best = best
         and { id = best.id, provider = best.provider,
         price = best.price, spot = best.spot or false } or native.null }
     end)),

@@ -1,5 +1,7 @@
 -- Rows of the store as --json prints them: stable names, numbers and texts, times as RFC 3339.
 
+local duration <const> = require "core.duration"
+local lease <const> = require "core.lease"
 local native <const> = require "native"
 local failure <const> = require "core.failure"
 
@@ -49,7 +51,17 @@ function M.instance(row)
     provider_id = row.provider_id or native.null, host = row.host or native.null,
     started = time(row.created),
     ended = time(row.ended), cost = row.cost or 0.0, kept = M.is_kept(row),
+    lease = row.lease or native.null, lifetime = row.lifetime or native.null,
+    lease_until = time(row.lease_until),
   }
+end
+
+--- In how long an instance ends itself when nobody speaks to it, for a table.
+function M.lease(row)
+  local by <const> = lease.ends_by(row)
+  if not by then return (row.lease or row.ended or row.state ~= "live") and "" or "never" end
+  local left <const> = by - native.clock.wall()
+  return left > 0 and duration.short(left) or "over"
 end
 
 function M.event(row)

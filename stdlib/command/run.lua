@@ -88,6 +88,7 @@ local function run(arguments, context)
   if not program then return 2 end
   source.check_secrets(program)
   source.check_agent()
+  source.warn_of_leases(program, context)
   tighter(program, arguments.budget)
   local row <const> = resumable(program, arguments)
   local id <const> = row and row.id or create(program, arguments)

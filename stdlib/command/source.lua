@@ -2,6 +2,7 @@
 -- it stored.
 
 local cholfile <const> = require "dsl.cholfile"
+local duration <const> = require "core.duration"
 local failure <const> = require "core.failure"
 local list <const> = require "core.list"
 local native <const> = require "native"
@@ -78,6 +79,19 @@ function M.check_agent()
   if file and native.fs.stat(file) then return end
   failure.raise("not_found", "the agent, which choline sends to instances, is missing%s; "
     .. "install choline again, or build the target choline-agent", file and " at " .. file or "")
+end
+
+--- An instance without a lease costs until somebody ends it.
+function M.warn_of_leases(program, context)
+  for _, declaration in ipairs(program.instances or {}) do
+    if declaration.fields.lease == false then
+      context.say(("warning: instance %s has no lease%s: should choline not come back, it costs until "
+        .. "%s"):format(declaration.name,
+          declaration.fields.lifetime and "" or " and no lifetime",
+          declaration.fields.lifetime and "its lifetime is over, after "
+            .. duration.short(declaration.fields.lifetime) or "somebody ends it"))
+    end
+  end
 end
 
 --- What is recorded of where a run was started.

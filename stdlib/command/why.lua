@@ -2,6 +2,7 @@
 -- it does next and when, and what failed before.
 
 local duration <const> = require "core.duration"
+local lease <const> = require "core.lease"
 local list <const> = require "core.list"
 local money <const> = require "core.money"
 local native <const> = require "native"
@@ -129,6 +130,25 @@ local function past(events)
   return out
 end
 
+--- When an instance ends itself, where nobody prevents it or its lifetime does.
+local function lease_sentence(row, instance)
+  local by <const> = lease.ends_by(instance)
+  if not by then return nil end
+  local left <const> = by - native.clock.wall()
+  if left <= 0 then
+    return ("Instance %s has heard nothing for its lease, which was over by %s, so it has ended "
+      .. "itself; the ledger learns when at the next look."):format(instance.name, clock(by))
+  end
+  if not row.owner then
+    return ("Instance %s ends itself by %s (in %s), unless choline speaks to it before."):format(
+      instance.name, clock(by), duration.short(left))
+  end
+  if not instance.lifetime then return nil end
+  local last <const> = instance.created + instance.lifetime
+  return ("Instance %s lives until %s at most (in %s)."):format(instance.name, clock(last),
+    duration.short(math.max(0, last - native.clock.wall())))
+end
+
 --- The sentences, newest knowledge first, and the history.
 ---@return string[] sentences, string[] history
 function M.explain(row, events, shown, instances)
@@ -151,6 +171,7 @@ function M.explain(row, events, shown, instances)
       #names == 1 and "instance" or "instances", table.concat(names, ", "),
         money.format_price(hourly), money.format(row.cost or 0))
   end
+  for _, instance in ipairs(instances) do out[#out + 1] = lease_sentence(row, instance) end
   return out, past(events)
 end
 

@@ -3,6 +3,7 @@
 -- declarations.
 
 local check <const> = require "core.check"
+local duration <const> = require "core.duration"
 local failure <const> = require "core.failure"
 local list <const> = require "core.list"
 local text <const> = require "core.text"
@@ -190,6 +191,18 @@ local function parse_env(value, context)
     ("expected a text, a number or a secret such as secret.NAME, got %s"):format(text.show(value))
 end
 
+local function parse_lease(value)
+  if value == false then return false end
+  local expected <const> = ('expected a duration such as "30m", or false for no lease, got %s')
+    :format(text.show(value))
+  if type(value) ~= "string" then return nil, expected end
+  local seconds <const>, message <const> = duration.parse(value)
+  if seconds and seconds <= 0 then
+    return nil, expected .. "; an instance with this lease would end at once"
+  end
+  return seconds, message
+end
+
 local choosers <const> = { "cheapest", "fastest", "most_reliable" }
 
 local function parse_chooser(value)
@@ -210,6 +223,7 @@ M.types = {
   pattern = { expected = "a Lua pattern", accepts = "string", parse = parse_pattern },
   metric = { expected = "a metric", check = check_metric },
   env_value = { expected = "a text, a number or a secret", parse = parse_env },
+  lease = { expected = "a duration or false", parse = parse_lease },
   chooser = { expected = "a chooser", parse = parse_chooser },
 }
 

@@ -85,6 +85,13 @@ M.list = {
       { name = "keep", type = "boolean", default = false,
         help = "leave it running when the run ends; `choline gc --kept` ends it",
         example = "true" },
+      { name = "lease", type = "lease",
+        help = "it ends itself when it hears nothing from choline for this long, 24h when it is not "
+          .. "said; false: never. One that is kept is also held by a command that runs on it",
+        example = '"30m"' },
+      { name = "lifetime", type = "duration",
+        help = "the most that it may live; then it ends itself, whatever runs on it",
+        example = '"12h"' },
     },
     example = 'local gpu = instance "gpu" { gpu = "RTX 4090", disk = "80 GB", max_price = "$0.60/h" }' },
 
@@ -381,6 +388,8 @@ M.types = {
   { name = "table", lua = "table", help = "a table with fields of its own" },
   { name = "duration", lua = "string", help = "a time span; units ms, s, m, h, d, w, largest first",
     example = '"2h30m"' },
+  { name = "lease", lua = "string|false", help = "a time span, or false for none",
+    example = '"30m"' },
   { name = "size", lua = "string",
     help = "a number of bytes; kB, MB, GB, TB by 1000 and KiB, MiB, GiB by 1024",
     example = '"80 GB"' },

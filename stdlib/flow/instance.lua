@@ -14,6 +14,7 @@ local M = {}
 
 M.ready_seconds = 900
 M.release_seconds = 600
+M.lease_seconds = 24 * 3600 -- where a cholfile says nothing
 
 ---@class flow.Live          an instance that is rented now
 ---@field name string        of its declaration
@@ -152,7 +153,7 @@ local function create(pool, name, fields, offer, keep)
     return native.instance.create {
       label = label, name = name, provider = offer.provider, offer = offer, image = fields.image,
       disk = fields.disk, spot = fields.spot or offer.spot, settings = offer.settings,
-      keep = keep or nil,
+      keep = keep or nil, lease = fields.lease, lifetime = fields.lifetime,
     }
   end)
   local live <const> = {
@@ -214,11 +215,13 @@ function Pool:release(live, why)
     self:show(live, "releasing")
     -- choline gc ends what this cannot
     local ok <const>, raised <const> = pcall(native.instance.destroy, live.tag)
+    -- One that ended itself before has cost nothing since.
+    local ended <const> = ok and type(raised) == "table" and raised.ended or nil
     local failed = not ok and failure.from(raised) or nil
     if failed and (failed.kind == "cancelled" or failed.kind == "divergence") then
       error(raised, 0)
     end
-    self.ctx.account:ended(live.paid)
+    self.ctx.account:ended(live.paid, ended)
     self:show(live, nil)
     if failed then
       self.ctx.events:emit("release_failed", {
@@ -226,7 +229,7 @@ function Pool:release(live, why)
         message = failed.message,
       })
     else
-      local lived <const> = native.clock.now() - live.began
+      local lived <const> = math.max(0, (ended or native.clock.now()) - live.began)
       self.ctx.events:emit("instance_released", {
         instance = live.name, label = live.label, tag = live.tag, lived = lived, why = why,
         cost = lived * live.price / 3600,

@@ -2,7 +2,7 @@
 -- The words of a cholfile, for editors. Made by scripts/reference from stdlib/dsl/words.lua.
 
 ---@alias FailureKind "preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"|"failed"|"invalid"|"not_found"|"conflict"|"io"|"refused"|"transient"|"unsupported"|"divergence"
----@alias EventKind "run_started"|"run_resumed"|"run_done"|"run_failed"|"run_stopped"|"task_started"|"attempt_started"|"task_done"|"failed"|"skipped"|"setup_done"|"offer_failed"|"instance_rented"|"instance_ready"|"instance_released"|"instance_kept"|"release_failed"|"sync_done"|"sync_failed"|"checkpoint_pulled"|"checkpoint_pushed"|"retrying"|"failed_over"|"pause_requested"|"paused"|"resumed"|"pipeline_started"|"pipeline_done"|"command_done"|"handler_failed"|"log"|"preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"
+---@alias EventKind "run_started"|"run_resumed"|"run_updated"|"run_done"|"run_failed"|"run_stopped"|"task_started"|"attempt_started"|"task_done"|"failed"|"skipped"|"setup_done"|"offer_failed"|"instance_rented"|"instance_ready"|"instance_released"|"instance_kept"|"release_failed"|"sync_done"|"sync_failed"|"checkpoint_pulled"|"checkpoint_repeated"|"checkpoint_dropped"|"checkpoint_pushed"|"retrying"|"failed_over"|"pause_requested"|"pause_secured"|"pause_refused"|"pause_held"|"set_requested"|"param_set"|"paused"|"resumed"|"pipeline_started"|"pipeline_done"|"command_done"|"handler_failed"|"log"|"preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"
 ---@alias Chooser "cheapest"|"fastest"|"most_reliable"
 ---@class Sync
 ---@class Task
@@ -110,6 +110,10 @@ function LiveInstance:destroy() end
 ---@field region? string|string[]  only in these regions.
 --- leave it running when the run ends; `choline gc --kept` ends it. Default: false.
 ---@field keep? boolean
+--- it ends itself when it hears nothing from choline for this long, 24h when it is not said;
+--- false: never. One that is kept is also held by a command that runs on it.
+---@field lease? string|false
+---@field lifetime? string  the most that it may live; then it ends itself, whatever runs on it.
 
 ---@class (exact) SyncFields
 ---@field from string  where the files are.
@@ -120,6 +124,9 @@ function LiveInstance:destroy() end
 ---@field delete? boolean  delete at the target what is not at the source. Default: false.
 --- only complete checkpoints count; true for the sync that a resume names.
 ---@field checkpoints? boolean
+--- how many checkpoints of this run stay here; all when it is not said. The newest, and the one
+--- that a task goes on from, always stay.
+---@field keep? integer
 
 ---@class (exact) TaskFieldsResume
 ---@field from string|Sync  the sync that holds checkpoints.

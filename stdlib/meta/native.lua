@@ -209,7 +209,7 @@ function native.store.steps(run, filter) end
 ---@return { id: integer, at: number, kind: string, data: table }[]
 function native.store.events(run, after_id, most) end
 ---@param filter? { run?: string, alive?: boolean, name?: string }
----@return { tag: string, name: string, run: string, step: string, provider: string, provider_id: string|nil, state: string, price: number, host: string|nil, created: number, ended: number|nil, cost: number, handle: table }[]
+---@return { tag: string, name: string, run: string, step: string, provider: string, provider_id: string|nil, state: string, price: number, host: string|nil, created: number, ended: number|nil, cost: number, handle: table, lease: number|nil, lifetime: number|nil, lease_until: number|nil }[]
 function native.store.instances(filter) end
 --- Points after a resume replace those of earlier attempts from that step on.
 ---@param filter? { task?: string, name?: string }
@@ -307,7 +307,7 @@ function native.provider.bill(name) end
 native.instance = {}
 --- class adoptable. Rents exactly one instance; see steps.md.
 ---@async
----@param fields { label: string, name: string, provider: string, offer: table, image?: string, disk?: integer, spot?: boolean, settings: table, keep?: boolean, lifetime?: number }
+---@param fields { label: string, name: string, provider: string, offer: table, image?: string, disk?: integer, spot?: boolean, settings: table, keep?: boolean, lease?: number|false, lifetime?: number }
 ---@return { tag: string, name: string, provider: string, provider_id: string, price: number, host: string }
 function native.instance.create(fields) end
 --- class idempotent. Linked, agent deployed and answering.
@@ -316,7 +316,7 @@ function native.instance.create(fields) end
 function native.instance.ready(tag, timeout) end
 --- class idempotent. Returns when the provider has proved it gone.
 ---@async
----@return { gone: boolean, cost: number }
+---@return { gone: boolean, cost: number, ended: number|nil }
 function native.instance.destroy(tag) end
 --- class query.
 ---@async

@@ -3,6 +3,7 @@
 
 local duration <const> = require "core.duration"
 local fit <const> = require "talk.fit"
+local lease <const> = require "core.lease"
 local list <const> = require "core.list"
 local money <const> = require "core.money"
 local native <const> = require "native"
@@ -97,6 +98,16 @@ local function tasks(scene, style, wide)
     { title = "", right = true }, { title = "" } }, rows, wide) }
 end
 
+--- An instance that is not spoken to tells when it ends itself; one that is has most of its lease.
+local function lease_words(instance, now)
+  local by <const> = lease.ends_by(instance)
+  if not by then return "" end
+  local left <const> = by - now
+  if instance.lease and left > instance.lease / 2 and left > 0 then return "" end
+  if not instance.lease and left > 3600 then return "" end
+  return left > 0 and "ends itself in " .. duration.short(left) or "has ended itself"
+end
+
 local function instances(scene, style, wide)
   local rows <const> = {}
   local states <const> = {}
@@ -107,14 +118,15 @@ local function instances(scene, style, wide)
     if not instance.ended then
       local known <const> = states[instance.tag] or { instance.name, instance.state }
       rows[#rows + 1] = { known[1], known[2], instance.provider, money.format_price(instance.price),
-        duration.short(scene.now - instance.created), money.format(instance.cost) }
+        duration.short(scene.now - instance.created), money.format(instance.cost),
+        lease_words(instance, scene.now) }
     end
   end
   return { title = "instances",
     lines = table_lines({ { title = "" }, { title = "", paint = paint_state(style) },
     { title = "" },
-    { title = "", right = true }, { title = "", right = true }, { title = "", right = true } },
-    rows, wide) }
+    { title = "", right = true }, { title = "", right = true }, { title = "", right = true },
+    { title = "", paint = style.yellow } }, rows, wide) }
 end
 
 local function part_of(transfer)
