@@ -20,6 +20,18 @@ function M.checkpoints(id)
   return out
 end
 
+--- The run's params as they are now: as it began, and what was set since.
+---@param row native.RunRow
+---@return table<string, any>
+function M.params(row)
+  local params <const> = list.copy(row.params or {})
+  for _, event in ipairs(native.store.events(row.id)) do
+    local is_set <const> = event.kind == "param_set" or event.kind == "set_requested"
+    if is_set and event.data.name ~= "budget" then params[event.data.name] = event.data.value end
+  end
+  return params
+end
+
 --- "; checkpoint e3 (step 3) of 12:03:00 is here", or that there is none.
 function M.sentence(id)
   local parts <const> = list.map(M.checkpoints(id), function(each)

@@ -3,6 +3,7 @@
 local list <const> = require "core.list"
 local native <const> = require "native"
 local rows_of <const> = require "command.rows"
+local saved <const> = require "command.saved"
 local scenes <const> = require "talk.scene"
 local view <const> = require "talk.view"
 
@@ -36,6 +37,7 @@ end
 
 local function to_data(scene)
   local data <const> = rows_of.run(scene.row)
+  data.params = saved.params(scene.row)
   data.tasks, data.syncs = under(scene.shown, "task/"), under(scene.shown, "sync/")
   data.instances = native.json.array(list.map(scene.instances, rows_of.instance))
   data.metrics = native.json.array(latest(scene.metrics))

@@ -91,6 +91,14 @@ function task_sentence.running(name, task)
   return ("Task \"%s\" runs attempt %d%s, since %s."):format(name, task.attempt or 1,
     task.instance and " on " .. task.instance or "", ago(task.since))
 end
+function task_sentence.pausing(name, task)
+  return ("Task \"%s\" was told to write a checkpoint and end, %s ago."):format(name,
+    ago(task.since))
+end
+function task_sentence.held(name, task)
+  return ("Task \"%s\" has ended for a pause, but what it did is not here in a checkpoint; its "
+    .. "instance is kept, since %s."):format(name, ago(task.since))
+end
 function task_sentence.paused(name, task)
   return ("Task \"%s\" is paused after attempt %d."):format(name, task.attempt or 1)
 end
@@ -118,6 +126,15 @@ local function past(events)
     elseif event.kind == "failed" then
       out[#out + 1] = ("%s  \"%s\" failed for good%s"):format(clock(event.at), data.task, data.why
         and ": " .. data.why or "")
+    elseif event.kind == "param_set" then
+      out[#out + 1] = ("%s  %s was set to %s%s"):format(clock(event.at), data.name,
+        tostring(data.value), data.by and " by " .. data.by or "")
+    elseif event.kind == "pause_refused" or event.kind == "pause_held" then
+      out[#out + 1] = ("%s  the pause of \"%s\" had to wait: %s"):format(clock(event.at), data.task,
+        data.message)
+    elseif event.kind == "checkpoint_invalid" then
+      out[#out + 1] = ("%s  checkpoint %s is damaged and was not used: %s"):format(clock(event.at),
+        data.checkpoint, data.message)
     elseif event.kind == "skipped" then
       out[#out + 1] = ("%s  \"%s\" was skipped, because \"%s\" failed"):format(clock(event.at),
         data.task, data.after)

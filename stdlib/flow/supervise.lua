@@ -40,7 +40,8 @@ local function decide(self, happened)
   local fields <const> = self.declaration.fields
   local ok <const>, answer <const> = pcall(combine.decide,
     { retry = fields.retry, failover = fields.failover }, happened, self.history,
-    { now = native.clock.now(), began = self.began, random = native.random.number })
+    { now = native.clock.now(), began = self.began, random = native.random.number,
+      params = self.ctx.params })
   if ok then return answer end
   error(failure.wrap(answer, ("the policy of task \"%s\" failed"):format(self.declaration.name)), 0)
 end

@@ -41,10 +41,10 @@ local function describe(value)
 end
 
 --- The verdict of a user's policy; nil is "no opinion".
----@param fn fun(failure: table, history: policy.Past[]): policy.Verdict|nil
+---@param fn fun(failure: table, history: policy.Past[], context: policy.Context): policy.Verdict|nil
 ---@return policy.Verdict|nil
-function M.policy(fn, happened, history)
-  local answer <const> = guarded("policy", fn, happened, history)
+function M.policy(fn, happened, history, context)
+  local answer <const> = guarded("policy", fn, happened, history, context)
   if answer == nil or verdict.is(answer) then return answer end
   failure.raise("invalid",
     "the policy returned %s; expected again(), wait \"30s\", fail_over(), pause(), "

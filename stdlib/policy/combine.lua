@@ -22,6 +22,7 @@ local M = {}
 ---@field now number
 ---@field began number              start of the task's first attempt
 ---@field random? fun(): number
+---@field params? table<string, any>  of the run, as they are now
 
 local deciders <const> = { retry = retry.decide, failover = failover.decide,
   deadline = deadline.decide }
@@ -33,7 +34,7 @@ local gone <const> = { preempted = true, lost = true }
 function M.instance_gone(happened) return gone[happened.kind] == true end
 
 local function ask(policy, happened, history, context)
-  if type(policy) == "function" then return call.policy(policy, happened, history) end
+  if type(policy) == "function" then return call.policy(policy, happened, history, context) end
   if policy.kind == nil then
     for _, each in ipairs(policy) do
       local answer <const> = ask(each, happened, history, context)

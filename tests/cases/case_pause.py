@@ -423,6 +423,8 @@ class Others(Training):
         self.assert_says(self.choline("set", run, "epochs=many", code=2).err, "integer")
         self.choline("set", run, "epochs=7")
         self.wait_for_event(run, "param_set")
+        self.assertEqual(self.choline("status", run, "--json").json["params"]["epochs"], 7)
+        self.assertIn("epochs was set to 7 by ", self.choline("why", run).out)
         self.choline("pause", run)
         self.choline("set", run, "budget=$60")
         self.choline("resume", run, "--detach")
