@@ -88,8 +88,10 @@ struct Update {
   Json params = Json::object();
   Json env = Json::object();
   std::optional<double> budget;
+  Json told = Json::object();  // what else its event says
 };
-// Gives {version, releasing = tags, ending = keys of commands}.
+// Records the event run_updated, by which a later process ends what a crash left. Gives its data:
+// {version, releasing = tags, ending = keys of commands}.
 Result<Json> apply_update(Txn& txn, const std::string& run, const Update& update, double now);
 
 }  // namespace choline

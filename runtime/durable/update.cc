@@ -88,10 +88,18 @@ Result<Json> apply_update(Txn& txn, const std::string& run, const Update& update
   Status freed = free_events(txn, run, next.code_version,
                              std::unordered_set<std::string>(emitted.begin(), emitted.end()));
   if (!freed) return freed.error();
-  return Json{{"version", next.code_version},
-              {"releasing", std::move(releasing)},
-              {"ending", std::move(ending)},
-              {"restarted", std::move(restarted)}};
+  EventRow event;
+  event.key = "run_updated/" + std::to_string(next.code_version);
+  event.at = now;
+  event.kind = "run_updated";
+  event.data = update.told;
+  event.data["version"] = next.code_version;
+  event.data["releasing"] = std::move(releasing);
+  event.data["ending"] = std::move(ending);
+  event.data["restarted"] = std::move(restarted);
+  Result<EventRow> kept = append_event(txn, run, event);
+  if (!kept) return kept.error();
+  return event.data;
 }
 
 }  // namespace choline

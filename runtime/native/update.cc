@@ -50,6 +50,7 @@ Result<Update> update_from(const Json& fields) {
   }
   update.params = fields.value("params", Json::object());
   update.env = fields.value("env", Json::object());
+  if (fields.contains("told") && fields["told"].is_object()) update.told = fields["told"];
   if (fields.contains("budget") && fields["budget"].is_number()) update.budget = fields["budget"];
   return update;
 }

@@ -235,6 +235,17 @@ return {
   { name = "help", group = "choline", summary = "help on a command",
     arguments = { { name = "COMMAND", optional = true, complete = "command",
       help = "the command" } },
+  { name = "service", group = "choline",
+    summary = "let unfinished runs go on after a reboot",
+    help = "install writes a systemd user unit that runs `choline resume --all --detach`, and enables "
+      .. "it; where there is no systemd it says the line for crontab. Secrets that cholfiles need are "
+      .. "read from the file `environment` in choline's config folder.",
+    arguments = { { name = "ACTION", optional = true, choices = { "install", "remove", "status" },
+      help = "install, remove or status; default: status" } },
+    options = { json },
+    examples = { { "choline service install", "write and enable the unit" },
+      { "choline service status", "is it there, and what it would go on with" } },
+    exits = { [0] = "done, or shown", [1] = "systemd refused it" } },
     options = {}, examples = { { "choline help run", "help on run" } },
     exits = { [0] = "shown", [3] = "no such command" } },
   { name = "version", group = "choline", summary = "the version of choline",

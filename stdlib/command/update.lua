@@ -296,19 +296,18 @@ function M.run(row, arguments, context)
       :format(row.id))
     return 1
   end
-  local done <const> = native.update.accept {
+  native.update.accept {
     plan = plan, params = program.values or {}, env = source.environment(program),
     sources = list.map(program.sources, function(each)
       return { path = each.path, text = each.text }
     end),
     budget = program.budget,
+    told = {
+      by = native.sys.facts().user, reused = (count(plan, "reused")),
+      redone = told(plan, "redone"), replaced = told(plan, "replaced"), new = told(plan, "new"),
+      unreached = told(plan, "unreached"),
+    },
   }
-  native.run.event("run_updated", {
-    version = done.version, by = native.sys.facts().user, reused = (count(plan, "reused")),
-    redone = told(plan, "redone"), replaced = told(plan, "replaced"), new = told(plan, "new"),
-    unreached = told(plan, "unreached"), releasing = native.json.array(done.releasing),
-    ending = native.json.array(done.ending), restarted = native.json.array(done.restarted),
-  }, ("run_updated/%d"):format(done.version))
   native.run.disown()
   return true
 end

@@ -276,7 +276,7 @@ function native.update.rehearse(run) end
 function native.update.rested() end
 --- Gives the owned run another program, by a plan of native.update.rested, in one transaction. The
 --- run must be given up and taken again after it.
----@param fields { plan: table, sources: { path: string, text: string }[], params: table, env: table, budget?: number }
+---@param fields { plan: table, sources: { path: string, text: string }[], params: table, env: table, budget?: number, told?: table }
 ---@return { version: integer, releasing: string[], ending: { key: string, tag: string }[], restarted: string[] }
 function native.update.accept(fields) end
 
