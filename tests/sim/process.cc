@@ -54,9 +54,13 @@ std::set<std::string>* place(Line& line, Services& services, const Json& side) {
   return server && server->alive(line.world.now()) ? &server->checkpoints : nullptr;
 }
 
-Co<Result<Json>> move_files(Services& services, Json args, StepContext) {
+Json checkpoint(const std::string& name) {
+  return {{"name", name}, {"path", name}, {"step", std::stoi(name.substr(5))},
+          {"bytes", 10},  {"mtime", 0},   {"digest", name}};
+}
+
+Co<Result<Json>> move_once(Services& services, Json fields) {
   Line& line = all_processes.at(&services)->line();
-  Json fields = arg(args, 0);
   Json from = field(fields, "from"), to = field(fields, "to");
   Json far = field(from, "tag").is_string() ? field(from, "tag") : field(to, "tag");
   line.world.touch("sync");
@@ -72,9 +76,51 @@ Co<Result<Json>> move_files(Services& services, Json args, StepContext) {
   std::set<std::string>* source = place(line, services, from);
   std::set<std::string>* target = place(line, services, to);
   if (!source || !target) co_return Error(ErrorKind::lost, "the instance went away");
+  Json sealed = Json::array();
+  size_t moved = 0;
+  for (const std::string& name : *source) {
+    if (target->contains(name)) continue;
+    ++moved;
+    if (from.contains("tag")) sealed.push_back(checkpoint(name));
+  }
   if (!line.dead) target->insert(source->begin(), source->end());
-  co_return Json{{"files", source->size()},  {"bytes", 10}, {"deleted", 0}, {"unchanged", 0},
-                 {"skipped", Json::array()}, {"seconds", 1}};
+  Json none = Json::array();
+  co_return Json{{"files", moved},  {"bytes", 10},  {"deleted", 0},     {"unchanged", 0},
+                 {"skipped", none}, {"seconds", 1}, {"sealed", sealed}, {"damaged", none},
+                 {"dropped", none}, {"again", 0}};
+}
+
+Co<Result<Json>> move_files(Services& services, Json args, StepContext) {
+  Result<Json> moved = co_await move_once(services, arg(args, 0));
+  co_return moved;
+}
+
+// As the real one: one step until there is something to tell.
+Co<Result<Json>> follow_files(Services& services, Json args, StepContext) {
+  Json fields = arg(args, 0);
+  for (;;) {
+    Sleep wait(services.loop, fields.value("every", 10.0));
+    co_await wait;
+    Result<Json> moved = co_await move_once(services, fields);
+    if (!moved || moved->value("files", 0) > 0) co_return moved;
+  }
+}
+
+Co<Result<Json>> newest_checkpoint(Services& services, Json, StepContext) {
+  Line& line = all_processes.at(&services)->line();
+  line.world.touch("newest checkpoint");
+  line.catch_up();
+  Json out = {{"damaged", Json::array()}, {"others", Json::array()}};
+  int newest = -1;
+  for (const std::string& name : line.world.checkpoints_here) {
+    if (std::stoi(name.substr(5)) <= newest) continue;
+    newest = std::stoi(name.substr(5));
+    out["checkpoint"] = checkpoint(name);
+  }
+  for (const std::string& name : line.world.checkpoints_here) {
+    if (name != out["checkpoint"]["name"]) out["others"].push_back(name);
+  }
+  co_return out;
 }
 
 Co<Result<Json>> list_checkpoints(Services& services, Json args, StepContext) {
@@ -86,12 +132,10 @@ Co<Result<Json>> list_checkpoints(Services& services, Json args, StepContext) {
   std::set<std::string>* found = place(line, services, arg(args, 0));
   Json list = Json::array();
   if (!found) co_return Error(ErrorKind::lost, "the instance went away");
+  Json names = arg(args, 1);
   for (const std::string& name : *found) {
-    list.push_back({{"name", name},
-                    {"path", name},
-                    {"step", std::stoi(name.substr(5))},
-                    {"bytes", 10},
-                    {"mtime", 0}});
+    bool wanted = !names.is_array() || std::find(names.begin(), names.end(), name) != names.end();
+    if (wanted) list.push_back(checkpoint(name));
   }
   co_return list;
 }
@@ -241,7 +285,10 @@ void Process::replace_natives() {
   NativeModule transfers;
   transfers.name = "transfer";
   transfers.functions = {{"sync", StepClass::idempotent, move_files},
-                         {"checkpoints", StepClass::query, list_checkpoints}};
+                         {"follow", StepClass::idempotent, follow_files},
+                         {"checkpoints", StepClass::query, list_checkpoints},
+                         {"newest", StepClass::query, newest_checkpoint},
+                         {"digests", StepClass::query, list_checkpoints}};
   add_native_module(*host_, *services_, transfers);
   // The real one, but for the end of the process when its run is lost.
   CallFn real = nullptr;
