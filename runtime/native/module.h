@@ -64,6 +64,7 @@ std::string text_field(const Json& fields, const char* key);
 NativeModule store_module();
 NativeModule run_module();
 NativeModule update_module();
+NativeModule recover_module();
 NativeModule provider_module();
 NativeModule instance_module();
 NativeModule transfer_module();

@@ -96,6 +96,11 @@ return function(arguments, context)
   if over[row.state] then
     failure.raise("conflict", "run %s is %s; start another with `choline run`", row.id, row.state)
   end
+  if row.env.recovered then
+    failure.raise("conflict", "run %s was recovered from its instances, and its record is lost: "
+      .. "bring home what you need by `choline logs %s` and `choline pull`, end it by "
+      .. "`choline stop %s`, and begin again by `choline run`", row.id, row.id, row.id)
+  end
   if not arguments.update then
     say_changed(row, context)
     return resume(row, arguments, context)

@@ -1,6 +1,7 @@
 -- `choline run [FILE] [param=value …]`: does what a cholfile says.
 
 local failure <const> = require "core.failure"
+local installs <const> = require "command.installs"
 local list <const> = require "core.list"
 local native <const> = require "native"
 local owner <const> = require "command.owner"
@@ -43,6 +44,7 @@ local function tighter(program, limit)
 end
 
 local function create(program, arguments)
+  installs.remember()
   return native.run.create {
     name = arguments.name or program.name, params = program.values or {},
     env = source.environment(program),

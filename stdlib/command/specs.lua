@@ -139,8 +139,8 @@ return {
       .. "then is the instance ended. A command that has none and ignores the signal goes on; one that "
       .. "ended without leaves its instance as it is, until --now, `choline resume` or `choline stop`.",
     arguments = { run },
-    options = { { name = "now", help = "also when work is lost: without a checkpoint, or one that cannot "
-      .. "be verified" }, json },
+    options = { { name = "now",
+      help = "also when work is lost: without a checkpoint, or with one that differs" }, json },
     examples = { { "choline pause 4k2f", "until `choline resume 4k2f`" } },
     exits = { [0] = "paused", [3] = "no such run", [8] = "it cannot be paused now" } },
   { name = "set", group = "Run", summary = "change a param of a run, or its budget",
@@ -209,6 +209,19 @@ return {
   { name = "offers", group = "Instances", summary = "the market, ranked",
     arguments = { { name = "QUERY", optional = true, many = true, help = "such as \"RTX 4090\"" } },
     options = { json,
+  { name = "recover", group = "Instances",
+    summary = "find what still runs after the state folder was lost",
+    help = "Asks the providers for instances that choline made. Those of this computer's earlier "
+      .. "installations (their ids are kept in the config folder) are taken into the store by consent, "
+      .. "with the output of their commands; then `choline pull`, `logs`, `exec` and `stop` work on "
+      .. "them. Those of other installations are only shown.",
+    arguments = {},
+    options = { yes, { name = "dry-run", short = "n", help = "only show what there is" },
+      { name = "install", value = "ID", many = true,
+        help = "this installation was mine, too: the part of a tag after \"cho-\"" }, json },
+    examples = { { "choline recover --dry-run", "what is there" },
+      { "choline recover --install k2m9x4ab", "of an installation that nothing here remembers" } },
+    exits = { [0] = "shown, or recovered", [1] = "a provider could not be asked" } },
       { name = "max-price", value = "PRICE", help = "at most this, such as $0.50/h" },
       { name = "provider", value = "NAME", many = true, help = "only from these" } },
     examples = { { "choline offers", "what could be rented now" } },
@@ -232,9 +245,6 @@ return {
     arguments = {}, options = { json },
     examples = { { "choline doctor", "check this computer" } },
     exits = { [0] = "all is well", [1] = "something is not" } },
-  { name = "help", group = "choline", summary = "help on a command",
-    arguments = { { name = "COMMAND", optional = true, complete = "command",
-      help = "the command" } },
   { name = "service", group = "choline",
     summary = "let unfinished runs go on after a reboot",
     help = "install writes a systemd user unit that runs `choline resume --all --detach`, and enables "
@@ -249,6 +259,9 @@ return {
     options = {}, examples = { { "choline help run", "help on run" } },
     exits = { [0] = "shown", [3] = "no such command" } },
   { name = "version", group = "choline", summary = "the version of choline",
+  { name = "help", group = "choline", summary = "help on a command",
+    arguments = { { name = "COMMAND", optional = true, complete = "command",
+      help = "the command" } },
     arguments = {}, options = { json },
     examples = { { "choline version", "such as choline 0.1.0" } },
     exits = { [0] = "shown" } },

@@ -42,6 +42,11 @@ function state_sentence.stopped(row, events)
 end
 
 function state_sentence.paused(row)
+  if row.env and row.env.recovered then
+    return ("Run %s was recovered from its instances after the loss of its record, so it cannot go "
+      .. "on. `choline logs %s` shows what its commands said, `choline pull` brings files here, and "
+      .. "`choline stop %s` ends what it has."):format(row.id, row.id, row.id)
+  end
   if row.failure then
     return ("Run %s is paused because it cannot go on as before (%s): %s. Its instances were not "
       .. "touched. `choline resume %s --update --dry-run` shows what the cholfile of now would do "

@@ -353,23 +353,35 @@ function native.instance.release_all(run) end
 ---@return { ended: table[], lost: table[], kept: table[], foreign: table[], incomplete: string[] }
 function native.instance.reap(options) end
 
+native.recover = {}
+--- Every instance that the providers have with a tag of choline, of whichever installation. Touches
+--- nothing.
+---@async
+---@return { instances: { tag: string, install: string, run: string, provider: string, provider_id: string, state: string, price: number, host: string, created: number|nil, known: boolean }[], incomplete: string[] }
+function native.recover.list() end
+--- Writes rows for an instance of a lost store under `name`, and for its run and its commands.
+---@async
+---@return { run: string, commands: { key: string, task: string, attempt: integer, state: string, code: integer|nil, seconds: number, log_bytes: integer }[] }
+function native.recover.adopt(provider, tag, name) end
+
 native.transfer = {}
 --- class idempotent. Each side is { tag = "…" or nil, path = "…" }; paths on an instance are as the
 --- command sees them, relative ones below its home. Progress is shown under "sync/<name>".
 ---@async
---- With `checkpoints` from an instance, in a run: those that are new, but for what was there `before`,
---- are verified against digests of both sides (`sealed`, or `damaged`), and brought `again` when they
---- differ; all but the newest `keep` of the run and those `in_use` are removed here (`dropped`).
+--- With `checkpoints` from an instance, in a run: those that are new, but for what was there
+--- `before`, are verified against digests of both sides (`sealed`, or `damaged`), and brought
+--- `again` when they differ; all but the newest `keep` of the run and those `in_use` are removed
+--- here (`dropped`).
 ---@param fields { name: string, from: table, to: table, exclude?: string[], delete?: boolean, checkpoints?: boolean, include_ignored?: boolean, dry_run?: boolean, compare?: boolean, before?: table[], keep?: integer, in_use?: string[] }
 ---@return { files: integer, bytes: integer, deleted: integer, unchanged: integer, skipped: { path: string, why: string }[], seconds: number, plan: table[]|nil, sealed: { name: string, step: number|nil, bytes: integer, mtime: number, digest: string }[]|nil, damaged: { name: string, why: string }[]|nil, dropped: string[]|nil, again: integer|nil }
 function native.transfer.sync(fields) end
---- class idempotent. The same every `fields.every` seconds, until something moved or failed; a source
---- that is not there yet, and a failure with the message `fields.told`, are passed over.
+--- class idempotent. The same every `fields.every` seconds, until something moved or failed; a
+--- source that is not there yet, and a failure with the message `fields.told`, are passed over.
 ---@async
 ---@return table  as of native.transfer.sync
 function native.transfer.follow(fields) end
---- class query. The newest checkpoint of the sync `name` that this run brought to `path` and that is
---- still what it was; newer ones that are not are `damaged`.
+--- class query. The newest checkpoint of the sync `name` that this run brought to `path` and that
+--- is still what it was; newer ones that are not are `damaged`.
 ---@async
 ---@param fields { name: string, path: string }
 ---@return { checkpoint: { name: string, step: number|nil, bytes: integer, mtime: number, digest: string }|nil, damaged: { name: string, why: string }[], others: string[] }
