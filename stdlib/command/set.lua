@@ -11,8 +11,10 @@ local source <const> = require "command.source"
 local text <const> = require "core.text"
 
 local function money(value)
-  local read, message = nil, nil
-  read = check.value({ type = "money" }, value, function(_, why) message = message or why end, {})
+  local message
+  local read <const> = check.value({ type = "money" }, value, function(_, why)
+    message = message or why
+  end, {})
   if message then failure.raise("invalid", "budget: %s", message) end
   return read
 end

@@ -182,7 +182,8 @@ local function run_work(self)
   if not ok then
     local kind <const> = failure.from(result).kind
     if kind == "preempted" or kind == "lost" then self.live.gone = true end
-    if kind == "cancelled" or kind == "divergence" or self.live.gone then error(result, 0) end
+    local ends_here <const> = kind == "cancelled" and not self.paused
+    if ends_here or kind == "divergence" or self.live.gone then error(result, 0) end
   end
   task.end_all(syncers, "the command ended", 60)
   for index = #syncers, 1, -1 do syncers[index] = nil end
@@ -207,10 +208,16 @@ function Attempt:call_function()
     task = self.declaration.name, attempt = self.number, instance = self.live.name,
   })
   self:show("running")
-  return self.declaration.fields.run {
-    instance = self.ctx.box(self.live, self), attempt = self.number,
-    checkpoint = self.names.checkpoint,
-  }
+  local ended <const>, result <const> = self.ctx.pause:unless_wanted(self.declaration.name,
+    "function", function()
+      return self.declaration.fields.run {
+        instance = self.ctx.box(self.live, self), attempt = self.number,
+        checkpoint = self.names.checkpoint,
+      }
+    end)
+  self.paused = not ended
+  if self.paused then self.ctx.pause:serve(self.declaration.name) end
+  return result
 end
 
 --- After the work's end: files back, then what its end is called.

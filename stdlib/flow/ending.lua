@@ -48,9 +48,9 @@ local function emit(self, kind, data)
   self.ctx.events:emit(kind, data)
 end
 
-local function is_in(all, checkpoint)
+local function is_in(all, one)
   return list.find(all, function(each)
-    return each.name == checkpoint.name and each.mtime == checkpoint.mtime
+    return each.name == one.name and each.mtime == one.mtime
   end) ~= nil
 end
 
@@ -63,8 +63,8 @@ local function wait_for_checkpoint(self, from, before)
     native.wait.sleep(M.look_again)
     sync.attempt(ctx, self.live, from, true)
     -- The sync itself may have been faster.
-    for _, checkpoint in ipairs(ctx.sealed[from.name] or {}) do
-      if not is_in(before, checkpoint) then return end
+    for _, each in ipairs(ctx.sealed[from.name] or {}) do
+      if not is_in(before, each) then return end
     end
   end
 end
@@ -142,7 +142,8 @@ function M.secure(self, lost)
   while true do
     local newest, damaged
     if resume then
-      local found <const>, _ <const>, broken <const> = checkpoint.newest(self.ctx, resume, self.live)
+      local found <const>, _ <const>, broken <const> = checkpoint.newest(self.ctx, resume,
+        self.live)
       newest, damaged = found, broken
     end
     if damaged and damaged[1] then

@@ -133,7 +133,7 @@ local function names_of(ctx, live, dir)
 end
 
 --- Waits for the command's end. One that is to end before gets its signal and its grace: when its
---- time is over, when the pipeline is cancelled, and when the attempt that it belongs to is paused.
+--- time is over, and when what it belongs to is cancelled, stopped or paused.
 local function wait_for(ctx, live, key, how)
   local name <const> = key:gsub("%.", "-")
   local guard <close> = task.on_exit(function(raised)
@@ -144,22 +144,11 @@ local function wait_for(ctx, live, key, how)
       ending.stop(live, key, how, "stop-" .. name)
     end)
   end)
-  local result
-  local function wait()
-    local ended <const>, value <const> = task.within("wait-" .. name, how.timeout, function()
-      return native.instance.wait(live.tag, key)
-    end)
-    result = ended and value
-  end
-  local current <const> = how.attempt
-  if not current then
-    wait()
-  elseif not ctx.pause:unless_wanted(current.declaration.name, "run-" .. name, wait) then
-    current.paused = true
-    failure.raise("cancelled", "the task is paused")
-  end
+  local ended <const>, result <const> = task.within("wait-" .. name, how.timeout, function()
+    return native.instance.wait(live.tag, key)
+  end)
   guard.fn = nil
-  if result then return result end
+  if ended then return result end
   ending.stop(live, key, how, "grace-" .. name)
   failure.raise("timeout", "the command took longer than %s", duration.short(how.timeout))
 end
@@ -169,7 +158,6 @@ local function how_to_end(box, options)
   local shared <const> = owners[box]
   local fields <const> = shared and shared.declaration.fields or {}
   return {
-    attempt = shared and fields.resume and shared or nil,
     stop_signal = options.stop_signal or fields.stop_signal,
     grace = typed(duration.parse, options.grace, "grace") or fields.grace or ending.grace,
     timeout = typed(duration.parse, options.timeout, "timeout"),
@@ -189,7 +177,8 @@ function Box:run(command, options)
   local path <const> = native.task.current()
   local key <const> = values.key(ctx, path, ordinal(ctx, "run"))
   native.instance.start(live.tag, {
-    key = key, task = path:match("([^.]*)$"), attempt = 1, dir = dir,
+    key = key, task = owners[self] and owners[self].declaration.name or path:match("([^.]*)$"),
+    attempt = 1, dir = dir,
     command = values.command(command_of(command), names), env = values.env(options.env, names),
     metrics = attempt.patterns(options.metrics),
   })

@@ -61,7 +61,8 @@ end
 function M.context(program, options)
   local ctx <const> = setmetatable({
     program = program, run = options.run, params = program.values or {}, attempts = {}, counts = {},
-    states = {}, ended = {}, outcomes = {}, set = {}, sealed = {}, box = pipeline.box, state = "running",
+    states = {}, ended = {}, outcomes = {}, set = {}, sealed = {}, box = pipeline.box,
+    state = "running",
   }, Context)
   ctx.restarted = values.restarted(options.events or {})
   ctx.account = budget.new(program.budget, longest_grace(program))

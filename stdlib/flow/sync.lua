@@ -143,7 +143,8 @@ function M.follow(ctx, live, sync)
     while true do
       local asked <const> = request(ctx, live, sync)
       asked.every, asked.told = sync.fields.every, told
-      local ok <const>, done <const> = pcall(native.transfer.follow, asked) -- the command matters more
+      -- the command matters more
+      local ok <const>, done <const> = pcall(native.transfer.follow, asked)
       local why
       if ok then why = tell(ctx, live, sync, done) else why = failure.from(done) end
       if why and (why.kind == "cancelled" or why.kind == "divergence") then error(done, 0) end

@@ -131,7 +131,9 @@ function say.pause_requested(data)
     data.signal or "a signal", duration.short(data.grace or 0))
 end
 function say.pause_secured(data)
-  if not data.checkpoint then return ("%s: has no checkpoint, and begins anew"):format(data.task) end
+  if not data.checkpoint then
+    return ("%s: has no checkpoint, and begins anew"):format(data.task)
+  end
   if data.now then
     return ("%s: goes on later from checkpoint %s%s; what is newer is given up"):format(data.task,
       data.checkpoint, step_text(data))

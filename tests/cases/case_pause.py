@@ -1,118 +1,10 @@
-"""Pause, resume, stop, set and checkpoints, with trainings that behave in every way."""
+"""Pause, resume, stop and set, with trainings that behave in every way."""
 
-import json
 import os
 import signal
-import sqlite3
-import threading
 import time
 
-from harness import Case
-
-# Counts steps. How it writes checkpoints is in MODE; a step takes a moment, so that whoever waits
-# for one can act before the next.
-TRAIN = r"""
-import json, os, signal, sys, time
-
-mode = os.environ.get("MODE", "each")
-step = 0
-if "--resume" in sys.argv:
-    step = json.load(open(sys.argv[sys.argv.index("--resume") + 1]))["step"]
-    print("resumed from", step, flush=True)
-told = []
-
-def on_signal(number, frame):
-    told.append(number)
-    print("told %d at %.6f" % (number, time.time()), flush=True)
-
-if mode == "deaf":
-    for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, signal.SIG_IGN)
-elif mode != "plain":
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1): signal.signal(number, on_signal)
-
-def save():
-    os.makedirs("ckpt", exist_ok=True)
-    name = "ckpt/step-%04d.json" % step
-    with open(name + ".part", "w") as file:
-        json.dump({"step": step, "fill": "x" * 5000}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(name + ".part", name)
-    print("wrote", step, flush=True)
-
-print("epochs", os.environ.get("EPOCHS"), flush=True)
-last = int(os.environ.get("LAST", "100000"))
-while step < last:
-    step += 1
-    time.sleep(0.05)
-    print("step", step, flush=True)
-    if mode in ("each", "deaf-each"): save()
-    if told and mode == "each": sys.exit(0)
-    if told and mode == "late":
-        time.sleep(0.5)
-        save()
-        sys.exit(0)
-    if told and mode == "usr1":
-        told.clear()
-        save()
-if mode == "each": save()
-print("all done", flush=True)
-"""
-
-FILE = """
-param "epochs" { default = 5 }
-local box = instance "box" { from = { here { price = "$0.10/h" } } }
-sync "code" { from = ".", to = "box:/work", exclude = { "ckpt/", "here/" } }
-sync "ckpt" { from = "box:/work/ckpt", to = "./here", every = "200ms"%(sync)s }
-task "train" {
-  on = box, run = "exec python3 train.py", env = { MODE = "%(mode)s", LAST = "%(last)s",
-    EPOCHS = "{epochs}" },
-  resume = { from = "ckpt", run = "exec python3 train.py --resume {checkpoint}" },
-  grace = "%(grace)s"%(task)s,
-}
-%(more)s
-"""
-
-
-class Training(Case):
-    def train(self, mode="each", grace="20s", last=100000, sync="", task="", more="", run=True):
-        self.write("train.py", TRAIN)
-        self.cholfile(FILE % dict(mode=mode, grace=grace, last=last, sync=sync, task=task,
-                                  more=more))
-        return self.choline("run", "--detach").out.strip() if run else None
-
-    def log(self):
-        return self.choline("logs", code=None).out
-
-    def wait_for_log(self, text, count=1):
-        self.wait_until(lambda: self.log().count(text) >= count, f"{count} times \"{text}\"")
-
-    def database(self):
-        path = self.home / ".local/state/choline/store.db"
-        return sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-
-    def events(self, run, *kinds):
-        with self.database() as database:
-            rows = database.execute("select kind, data from event where run = ? order by id",
-                                    (run,)).fetchall()
-        return [(kind, json.loads(data)) for kind, data in rows if not kinds or kind in kinds]
-
-    def wait_for_event(self, run, kind):
-        self.wait_until(lambda: self.events(run, kind), kind)
-        return self.events(run, kind)[-1][1]
-
-    def state(self, run):
-        return next(each for each in self.runs() if each["id"] == run)
-
-    def kill_owner(self, run):
-        pid = self.state(run)["owner"]["pid"]
-        os.kill(pid, signal.SIGKILL)
-        self.wait_until(lambda: self.state(run)["owner"] is None, "the owner's end")
-
-    def let_it_end(self, run):
-        """The run goes on in the background, is seen to work, and is stopped."""
-        self.choline("stop", run)
-        self.assert_nothing_lives()
+from training import FILE, TRAIN, Training
 
 
 class Pause(Training):
@@ -223,107 +115,6 @@ task "after" { on = box, after = "train", run = "echo the second is done",
         self.choline("pause", run)
         self.assert_says(self.choline("resume", run).err + self.log(), "all done", "again")
         self.assertEqual(self.state(run)["state"], "done")
-
-
-class Damage(Training):
-    def paused(self, **how):
-        run = self.train(**how)
-        self.wait_for_log("wrote", 4)
-        self.choline("pause", run)
-        return run
-
-    def here(self):
-        return sorted((self.work / "here").glob("step-*.json"))
-
-    def test_a_flipped_byte_is_noticed_and_the_checkpoint_before_it_is_used(self):
-        run = self.paused()
-        newest, before = self.here()[-1], self.here()[-2]
-        at = newest.stat()
-        text = bytearray(newest.read_bytes())
-        text[-100] ^= 1
-        newest.write_bytes(text)
-        os.utime(newest, ns=(at.st_atime_ns, at.st_mtime_ns))
-        self.choline("resume", run, "--detach")
-        step = json.loads(before.read_text())["step"]
-        self.wait_for_log(f"resumed from {step}")
-        told = self.wait_for_event(run, "checkpoint_invalid")
-        self.assertEqual((told["checkpoint"], told["instead"]), (newest.name, before.name))
-        self.assertIn("other contents", told["message"])
-        self.let_it_end(run)
-
-    def test_a_truncated_and_an_absent_one_are_noticed_too(self):
-        run = self.paused()
-        here = self.here()
-        here[-1].unlink()
-        os.truncate(here[-2], 10)
-        self.choline("resume", run, "--detach")
-        step = json.loads(here[-3].read_text())["step"]
-        self.wait_for_log(f"resumed from {step}")
-        self.assertEqual(len(self.events(run, "checkpoint_invalid")), 2)
-        self.let_it_end(run)
-
-    def test_when_all_are_damaged_it_says_so_and_begins_anew(self):
-        run = self.paused()
-        for each in self.here():
-            each.write_text("{}")
-        self.choline("resume", run, "--detach")
-        self.wait_until(lambda: self.log().count("step 1\n") == 2, "a fresh begin")
-        self.assertNotIn("resumed from", self.log())
-        self.let_it_end(run)
-
-    def test_another_runs_checkpoints_of_the_same_names_are_not_used(self):
-        self.choline("stop", self.paused())
-        run = self.train()
-        self.wait_for_log("step 1")
-        self.choline("stop", run, "--now")
-        self.assertNotIn("resumed", self.log())
-
-    def test_a_pull_that_is_damaged_is_repeated_and_nothing_is_released_before(self):
-        run = self.train("late", grace="60s")
-        self.wait_for_log("step 3")
-        over = threading.Event()
-
-        def damage():
-            # Equal size and time: only the contents tell.
-            while not over.is_set():
-                for each in (self.work / "here").glob("step-*.json"):
-                    try:
-                        at = each.stat()
-                        with open(each, "r+b") as file:
-                            file.seek(1)
-                            file.write(b"!")
-                        os.utime(each, ns=(at.st_atime_ns, at.st_mtime_ns))
-                    except OSError:
-                        pass
-
-        thread = threading.Thread(target=damage)
-        thread.start()
-        try:
-            pausing = self.start("pause", run)
-            held = self.wait_for_event(run, "pause_held")
-            self.assertTrue(held["again"])
-            self.assertEqual(len(self.instances()), 1)
-        finally:
-            over.set()
-            thread.join()
-        result = pausing.wait()
-        self.assertEqual(result.code, 0, result)
-        self.assert_says(result.err, "brought again", "is here and verified")
-        self.assert_nothing_lives()
-        self.assertIn("\"step\"", self.here()[-1].read_text())
-
-    def test_the_last_are_kept_and_old_ones_do_not_come_back(self):
-        run = self.train(sync=", keep = 3")
-        self.wait_for_log("wrote", 12)
-        self.choline("pause", run)
-        names = [each.name for each in self.here()]
-        self.assertEqual(len(names), 3)
-        self.assertEqual(self.events(run, "pause_secured")[0][1]["checkpoint"], names[-1])
-        self.choline("resume", run, "--detach")
-        self.wait_for_log("resumed from")
-        self.wait_for_log("wrote", 20)
-        self.choline("stop", run)
-        self.assertEqual(len(self.here()), 3)
 
 
 class Others(Training):
@@ -449,6 +240,27 @@ end)""")
         self.assert_says(self.log(), "told 15", "wrote")
         self.assert_nothing_lives()
 
+    def test_a_task_that_is_a_function_is_paused_only_with_now_and_its_command_is_told(self):
+        self.write("train.py", TRAIN)
+        self.cholfile("""
+local box = instance "box" {}
+sync "code" { from = ".", to = "box:/work", exclude = { "ckpt/", "here/" } }
+task "train" {
+  on = box, grace = "20s",
+  run = function(context)
+    context.instance:run({ "python3", "train.py" }, { env = { MODE = "late" } })
+  end,
+}""")
+        run = self.choline("run", "--detach").out.strip()
+        self.wait_for_log("step 3")
+        self.assert_says(self.choline("pause", run, code=8).err, "has no resume", "--now")
+        self.choline("pause", run, "--now")
+        self.assert_says(self.log(), "told 15", "wrote")
+        self.assert_nothing_lives()
+        self.choline("resume", run, "--detach")
+        self.wait_until(lambda: self.log().count("step 1\n") == 2, "the second attempt")
+        self.let_it_end(run)
+
     def test_an_instance_that_is_declared_so_is_kept_in_pipelines_too(self):
         self.cholfile("""
 local box = instance "box" { keep = true }
@@ -460,31 +272,3 @@ end)""")
         self.assertEqual([each["kept"] for each in self.instances()], [True])
         self.choline("stop", run)
         self.assert_nothing_lives()
-
-
-class Rows(Training):
-    def test_a_sync_that_moves_nothing_writes_no_rows(self):
-        self.write("train.py", "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
-        self.cholfile((FILE % dict(mode="each", grace="1s", last=1, sync="", task="",
-                                   more="")).replace("200ms", "20ms"))
-        run = self.choline("run", "--detach").out.strip()
-        self.wait_for_log("begun")
-
-        def counts():
-            with self.database() as database:
-                return [database.execute(f"select count(*) from {table}").fetchone()[0]
-                        for table in ("step", "event")]
-
-        self.choline("exec", "box", "--", "mkdir", "-p", "ckpt")
-        before = counts()
-        # Two files with time for many looks between them: each is two rows of steps and one event.
-        for number in (1, 2):
-            self.choline("exec", "box", "--", "sh", "-c",
-                         f"echo {number} > .n; mv .n ckpt/step-{number}")
-            self.wait_until((self.work / f"here/step-{number}").exists, "the file")
-            self.wait_until(lambda: len(self.events(run, "checkpoint_pulled")) == number, "event")
-        for _ in range(20):
-            self.choline("ls")
-        after = counts()
-        self.assertLessEqual(after[0] - before[0], 4)
-        self.choline("stop", run, "--now")
