@@ -355,7 +355,13 @@ Error Http::Transfer::error() const {
   // Not curl's own words for a bad URL: they may repeat it.
   bool tells_url = code_ == CURLE_URL_MALFORMAT;
   std::string why = *detail_ && !tells_url ? detail_ : curl_easy_strerror(code_);
-  return Error(kind_of(code_), subject(request_) + ": " + why, std::move(fields));
+  ErrorKind kind = kind_of(code_);
+  if (kind == ErrorKind::refused) {
+    std::string against = request_.ca_file.empty() ? "the certificates of this system"
+                                                   : choline::quoted(request_.ca_file);
+    why = "the server's certificate is not accepted: " + why + " (checked against " + against + ")";
+  }
+  return Error(kind, subject(request_) + ": " + why, std::move(fields));
 }
 
 Result<HttpResponse> Http::Transfer::await_resume() {

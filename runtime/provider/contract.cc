@@ -14,7 +14,7 @@ constexpr std::array kSent = {"no", "rejected", "unknown"};
 
 // A field that may be absent; a wrong type reads as absent, since the writer was ours or checked.
 template <class T>
-T read(const Json& from, const char* key, T otherwise) {
+T field_or(const Json& from, const char* key, T otherwise) {
   if (!from.is_object()) return otherwise;
   auto found = from.find(key);
   if (found == from.end() || found->is_null()) return otherwise;
@@ -98,9 +98,9 @@ Result<OfferQuery> query_from_json(const Json& value) {
   query.cpus = static_cast<int>(std::min<int64_t>(*cpus, INT32_MAX));
   query.memory = *memory;
   query.disk = *disk;
-  query.spot = read(value, "spot", false);
-  query.max_price = read(value, "max_price", 0.0);
-  query.region = read(value, "region", std::string());
+  query.spot = field_or(value, "spot", false);
+  query.max_price = field_or(value, "max_price", 0.0);
+  query.region = field_or(value, "region", std::string());
   query.settings = read_json(value, "settings");
   return query;
 }
@@ -123,21 +123,21 @@ Json to_json(const Offer& offer) {
 Result<Offer> offer_from_json(const Json& value) {
   if (!value.is_object()) return Error(ErrorKind::invalid, "offer: expected a table");
   Offer offer;
-  offer.id = read(value, "id", std::string());
-  offer.provider = read(value, "provider", std::string());
-  offer.region = read(value, "region", std::string());
-  offer.zone = read(value, "zone", std::string());
-  offer.type = read(value, "type", std::string());
+  offer.id = field_or(value, "id", std::string());
+  offer.provider = field_or(value, "provider", std::string());
+  offer.region = field_or(value, "region", std::string());
+  offer.zone = field_or(value, "zone", std::string());
+  offer.type = field_or(value, "type", std::string());
   Json gpu = read_json(value, "gpu");
   if (gpu.is_object()) {
-    offer.gpu = Gpu{read(gpu, "name", std::string()), read(gpu, "count", 0),
-                    read(gpu, "memory", int64_t{0})};
+    offer.gpu = Gpu{field_or(gpu, "name", std::string()), field_or(gpu, "count", 0),
+                    field_or(gpu, "memory", int64_t{0})};
   }
-  offer.cpus = read(value, "cpus", 0);
-  offer.memory = read(value, "memory", int64_t{0});
-  offer.disk = read(value, "disk", int64_t{0});
-  offer.price = read(value, "price", 0.0);
-  offer.spot = read(value, "spot", false);
+  offer.cpus = field_or(value, "cpus", 0);
+  offer.memory = field_or(value, "memory", int64_t{0});
+  offer.disk = field_or(value, "disk", int64_t{0});
+  offer.price = field_or(value, "price", 0.0);
+  offer.spot = field_or(value, "spot", false);
   Json reliability = read_json(value, "reliability");
   if (reliability.is_number()) offer.reliability = reliability.get<double>();
   offer.raw = read_json(value, "raw");
@@ -153,13 +153,13 @@ Json to_json(const Spec& spec) {
 
 Spec spec_from_json(const Json& value) {
   Spec spec;
-  spec.name = read(value, "name", std::string());
-  spec.image = read(value, "image", std::string());
-  spec.disk = read(value, "disk", int64_t{0});
-  spec.spot = read(value, "spot", false);
-  spec.max_price = read(value, "max_price", 0.0);
-  spec.lifetime = read(value, "lifetime", 0.0);
-  spec.lease = read(value, "lease", 0.0);
+  spec.name = field_or(value, "name", std::string());
+  spec.image = field_or(value, "image", std::string());
+  spec.disk = field_or(value, "disk", int64_t{0});
+  spec.spot = field_or(value, "spot", false);
+  spec.max_price = field_or(value, "max_price", 0.0);
+  spec.lifetime = field_or(value, "lifetime", 0.0);
+  spec.lease = field_or(value, "lease", 0.0);
   spec.settings = read_json(value, "settings");
   return spec;
 }
@@ -172,12 +172,12 @@ Json to_json(const Handle& handle) {
 
 Handle handle_from_json(const Json& value) {
   Handle handle;
-  handle.provider = read(value, "provider", std::string());
-  handle.account = read(value, "account", std::string());
-  handle.region = read(value, "region", std::string());
-  handle.zone = read(value, "zone", std::string());
-  handle.id = read(value, "id", std::string());
-  handle.tag = read(value, "tag", std::string());
+  handle.provider = field_or(value, "provider", std::string());
+  handle.account = field_or(value, "account", std::string());
+  handle.region = field_or(value, "region", std::string());
+  handle.zone = field_or(value, "zone", std::string());
+  handle.id = field_or(value, "id", std::string());
+  handle.tag = field_or(value, "tag", std::string());
   handle.extra = read_json(value, "extra");
   return handle;
 }

@@ -22,6 +22,8 @@ import processes
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"  # or what --build says; the other builds lie below it
 CORES = os.cpu_count() or 2
+# Several sources of a folder compiled as one: a third of the time, for builds made to be checked.
+TOGETHER = ("-DCMAKE_UNITY_BUILD=ON", "-DCMAKE_UNITY_BUILD_BATCH_SIZE=8")
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
 DOCTEST = re.compile(r"test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed")
 PHASES = {}  # name -> (function, whether --quick runs it), in the order they run
@@ -216,7 +218,7 @@ def sim(session):
 
 @phase("clang")
 def clang(session):
-    session.build(BUILD / "clang", "--type", "Debug", "-DCMAKE_CXX_COMPILER=clang++",
+    session.build(BUILD / "clang", "--type", "Debug", "-DCMAKE_CXX_COMPILER=clang++", *TOGETHER,
                   targets=("all", "choline_sim"))
 
 
@@ -238,7 +240,7 @@ def sanitize(session):
         "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
-    if session.build(folder, "--type", "Debug", "-DCHOLINE_SANITIZE=ON"):
+    if session.build(folder, "--type", "Debug", "-DCHOLINE_SANITIZE=ON", *TOGETHER):
         run_native(session, folder, **stress)
         run_cases(session, folder, "smoke", **stress)
 

@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "../build_folder.h"
 #include "base/random.h"
 #include "durable/commands.h"
 #include "durable/instances.h"
@@ -28,7 +29,7 @@ struct Office {
     InstancesOptions options;
     options.state = folder;
     options.config = folder + "/config";
-    options.agents = {{"x86_64", CHOLINE_BUILD_DIR "/choline-agent"}};
+    options.agents = {{"x86_64", agent_program()}};
     instances = std::make_unique<Instances>(loop, *store, providers, options);
   }
   ~Office() {

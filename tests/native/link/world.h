@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "../build_folder.h"
 #include "base/random.h"
 #include "link/agent_client.h"
 #include "link/bootstrap.h"
@@ -17,10 +18,6 @@
 #include "loop/epoll_loop.h"
 
 namespace choline {
-
-inline std::string agent_program() {
-  return std::string(CHOLINE_BUILD_DIR) + "/choline-agent";
-}
 
 struct World {
   World() : home("/tmp/choline-link-" + random_id(10)) {
