@@ -112,7 +112,8 @@ Status check_replay_abi(const RunRow& row) {
   bool newer = row.replay_abi > kReplayAbi;
   std::string by = row.env.is_object() ? row.env.value("choline", std::string()) : std::string();
   return Error(ErrorKind::unsupported,
-               "run " + row.id + " was begun by " + (by.empty() ? "another choline" : "choline " + by) +
+               "run " + row.id + " was begun by " +
+                   (by.empty() ? "another choline" : "choline " + by) +
                    ", which records runs by rules " + std::to_string(row.replay_abi) +
                    "; this choline replays rules " + std::to_string(kReplayAbi) + ". " +
                    (newer ? "Upgrade choline to go on with it"

@@ -1,5 +1,5 @@
--- The installations that this computer's user had, by their ids: kept beside the credentials, in the
--- config folder, so that the loss of the state folder does not make their instances a stranger's.
+-- The installations that this computer's user had, by their ids: kept beside the credentials, in
+-- the config folder, so that the loss of the state folder makes no stranger of their instances.
 
 local native <const> = require "native"
 local path <const> = require "core.path"

@@ -14,7 +14,7 @@ local M = {}
 
 local log_seconds <const> = 5 -- for the log of a command that goes on
 
---- Whose an instance is: "ours" (rows or a remembered installation say so), "named" by --install, or
+--- Whose an instance is: "known" to the store, "ours" by a remembered installation or --install, or
 --- "foreign".
 local function owner_of(each, arguments, known)
   if each.known then return "known" end

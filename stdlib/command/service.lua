@@ -1,7 +1,6 @@
 -- `choline service install|remove|status`: a systemd user unit by which unfinished runs go on after
 -- a reboot, and what to do where there is no systemd.
 
-local failure <const> = require "core.failure"
 local list <const> = require "core.list"
 local native <const> = require "native"
 local path <const> = require "core.path"
@@ -108,14 +107,10 @@ function actions.install(_, context)
   native.fs.make_folder(path.folder(file))
   native.fs.write(file, M.unit(), 420) -- 0644
   context.say("wrote " .. file)
-  local loaded <const>, why <const> = systemctl("daemon-reload")
-  if not loaded then
+  local enabled <const>, why <const> = systemctl("enable", unit_name)
+  if not enabled then
     say_cron(context, why)
     return 0
-  end
-  local enabled <const>, refused <const> = systemctl("enable", unit_name)
-  if not enabled then
-    failure.raise("refused", "systemctl --user enable %s: %s", unit_name, refused)
   end
   context.say("unfinished runs go on after a reboot")
   say_linger(context)
@@ -127,7 +122,6 @@ function actions.remove(_, context)
   local was <const> = native.fs.stat(file) ~= nil
   if was then systemctl("disable", unit_name) end -- without systemd the file is all there is
   native.fs.remove(file)
-  if was then systemctl("daemon-reload") end
   context.say(was and "removed " .. file or "there was no " .. file)
   return 0
 end

@@ -258,7 +258,7 @@ return {
     options = { json },
     examples = { { "choline service install", "write and enable the unit" },
       { "choline service status", "is it there, and what it would go on with" } },
-    exits = { [0] = "done, or shown", [1] = "systemd refused it" } },
+    exits = { [0] = "done, or shown" } },
   { name = "help", group = "choline", summary = "help on a command",
     arguments = { { name = "COMMAND", optional = true, complete = "command",
       help = "the command" } },

@@ -248,7 +248,9 @@ end
 function M.finish(id, events)
   local work <const> = {}
   local alive <const> = {}
-  for _, row in ipairs(native.store.instances { run = id, alive = true }) do alive[row.tag] = row end
+  for _, row in ipairs(native.store.instances { run = id, alive = true }) do
+    alive[row.tag] = row
+  end
   local states <const> = {}
   for _, each in ipairs(native.store.commands(id)) do states[each.key] = each.state end
   for _, event in ipairs(events) do

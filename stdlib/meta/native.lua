@@ -269,8 +269,8 @@ native.update = {}
 --- the same, and wait for ever where they are not; nothing is written and nothing is done.
 ---@return native.RunRow
 function native.update.rehearse(run) end
---- Waits until the record has nothing more for the program that is rehearsed. What: reused, changed,
---- redone, kept, replaced, new or unreached.
+--- Waits until the record has nothing more for the program that is rehearsed. What: reused,
+--- changed, redone, kept, replaced, new or unreached.
 ---@async
 ---@return { steps: { key: string, verb: string, class: string, what: string, recorded: any, asked: any, where: string|nil, unfinished: boolean|nil }[], order: string[], events: string[] }
 function native.update.rested() end

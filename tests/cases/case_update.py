@@ -13,7 +13,8 @@ local box = instance "box" { from = { here { price = "$0.50/h" } } }
 sync "code" { from = ".", to = "box:/work", exclude = { "*.out" } }
 task "train" {
   on = box, grace = "1s",
-  run = "echo begun {lr}; until test -e enough -o -e ../enough; do sleep 0.05; done; echo ended {lr}",
+  run = "echo begun {lr}; until test -e enough -o -e ../enough; do sleep 0.05; done; "
+    .. "echo ended {lr}",
 }
 """
 ATTEMPTS = """
