@@ -27,8 +27,9 @@ local function resumable(program, arguments)
   if not row then return nil end
   if row.owner then
     failure.raise("conflict",
-      "run %s of this cholfile is going on (pid %d on %s); watch it with `choline status %s`, "
-      .. "or start another with --new", row.id, row.owner.pid, row.owner.host, row.id)
+      "run %s of this cholfile is going on (pid %d on %s, since %s); watch it with `choline "
+      .. "status %s`, or start another with --new", row.id, row.owner.pid, row.owner.host,
+      native.clock.format(row.owner.since), row.id)
   end
   if not same_params(program, row) then
     failure.raise("conflict",

@@ -194,6 +194,8 @@ class Others(Training):
         self.assertEqual(loser.wait().code, 8)
         self.assert_says(loser.err, str(winner.process.pid), "since", "choline logs -f")
         self.wait_for_log("resumed from")
+        third = self.choline("run", code=8)
+        self.assert_says(third.err, f"pid {winner.process.pid} on ", "since", "--new")
         self.let_it_end(run)
         winner.wait()
 
