@@ -72,7 +72,9 @@ Co<Status> Leases::say(ResourceRow row, LeaseRequest terms, std::shared_ptr<Agen
 Co<Status> Leases::tell(ResourceRow row, LeaseRequest terms, std::shared_ptr<AgentClient> agent) {
   if (terms.lease <= 0 && terms.lifetime <= 0) co_return done();
   Status said = co_await say(row, terms, agent);
-  if (!said) co_return said;
+  if (!said && (is_ending(said.error()) || !agent->alive())) co_return said;
+  // Such as a disk without room for the first word. It can be used, and is told again.
+  if (!said) log_warning("instance " + row.tag + " holds no lease: " + said.error().message);
   std::shared_ptr<Held>& held = held_[row.tag];
   if (!held) held = std::make_shared<Held>();
   held->terms = terms;

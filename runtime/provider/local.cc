@@ -246,6 +246,7 @@ Co<Launched> LocalProvider::launch(Spec spec, Offer offer, std::string token) {
   wanted.spot = settings->spot || spec.spot;
   wanted.delay = settings->delay;
   wanted.lifetime = settings->lifetime;
+  wanted.lease = spec.lease;
   wanted.preempts = wanted.spot;
   if (spec.lifetime > 0 && (wanted.lifetime == 0 || spec.lifetime < wanted.lifetime)) {
     wanted.lifetime = spec.lifetime;

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "io/files.h"
+#include "provider/local_book.h"
 #include "provider/local_processes.h"
 
 namespace choline {
@@ -32,18 +33,8 @@ ProviderError rejected(ErrorKind kind, Scope scope, std::string message) {
   return error;
 }
 
-// What an instance does with itself when its lease or lifetime is over. A disk that is full has
-// room when the home is gone; it is run again until it works.
-constexpr const char* kEndScript = R"sh(
-[ -d "$1" ] || exit 0
-say() {
-  printf '{"at":%s,"why":"%s"}\n' "$CHOLINE_ENDED" "$CHOLINE_END" >"$1/ended.new" &&
-    mv -f "$1/ended.new" "$1/ended"
-}
-say "$1" && rm -rf "$1/home" && exit 0
-rm -rf "$1/home"
-say "$1" || [ ! -d "$1" ]
-)sh";
+constexpr const char* kUnheard =
+    "it heard nothing from choline for the time of its lease, and ended itself";
 
 // The cloud itself failed, before anything was made.
 ProviderError broken(const Error& error) {
@@ -70,52 +61,6 @@ class LocalCloud::Lock {
 
  private:
   UniqueFd fd_;
-};
-
-struct LocalCloud::Book {
-  std::string id;
-  std::string tag;
-  std::string name;
-  std::string state;  // alive, preempted, lost (the cloud has forgotten it), expired
-  std::string reason;
-  double price = 0;
-  bool spot = false;
-  double created = 0;
-  double running_at = 0;
-  double expires_at = 0;  // 0: never
-  bool preempts = false;  // at expires_at
-  double ended = 0;       // 0: alive
-
-  Json to_json() const {
-    return {{"id", id},
-            {"tag", tag},
-            {"name", name},
-            {"state", state},
-            {"reason", reason},
-            {"price", price},
-            {"spot", spot},
-            {"created", created},
-            {"running_at", running_at},
-            {"expires_at", expires_at},
-            {"preempts", preempts},
-            {"ended", ended}};
-  }
-  static Book from_json(const Json& value) {
-    Book book;
-    book.id = value.value("id", "");
-    book.tag = value.value("tag", "");
-    book.name = value.value("name", "");
-    book.state = value.value("state", "");
-    book.reason = value.value("reason", "");
-    book.price = value.value("price", 0.0);
-    book.spot = value.value("spot", false);
-    book.created = value.value("created", 0.0);
-    book.running_at = value.value("running_at", 0.0);
-    book.expires_at = value.value("expires_at", 0.0);
-    book.preempts = value.value("preempts", book.spot);
-    book.ended = value.value("ended", 0.0);
-    return book;
-  }
 };
 
 Result<std::optional<LocalCloud::Book>> LocalCloud::read_book(const std::string& id) const {
@@ -188,12 +133,6 @@ Status LocalCloud::end(Book& book, const std::string& state, const std::string& 
   return write_book(book);
 }
 
-// How a living instance has ended, though the books do not say so yet.
-struct LocalCloud::Due {
-  std::string state, reason;
-  double at = 0;
-};
-
 Result<std::optional<LocalCloud::Due>> LocalCloud::due(const Book& book, double now) const {
   if (book.state != "alive") return std::optional<Due>();
   std::optional<Due> due;
@@ -203,8 +142,15 @@ Result<std::optional<LocalCloud::Due>> LocalCloud::due(const Book& book, double 
   // What kEndScript left behind: it ended itself.
   Result<std::string> text = read_file(folder(book.id) + "/ended");
   if (!text) {
-    if (text.error().kind == ErrorKind::not_found) return due;
-    return text.error();
+    if (text.error().kind != ErrorKind::not_found) return text.error();
+    // Whoever rented it died before an agent could hold the lease.
+    double unheard = book.created + book.lease;
+    std::error_code unknown;
+    bool armed = book.lease <= 0 || now < unheard ||
+                 fs::exists(folder(book.id) + "/home/.choline/lease", unknown) ||
+                 !local_processes(book.tag).empty();
+    if (!armed && (!due || unheard < due->at)) due = Due{"expired", kUnheard, unheard};
+    return due;
   }
   Result<Json> told = parse_json(*text);
   if (!told || !told->is_object()) {
@@ -216,8 +162,7 @@ Result<std::optional<LocalCloud::Due>> LocalCloud::due(const Book& book, double 
     return std::optional<Due>(Due{book.preempts ? "preempted" : "expired",
                                   "its lifetime was over, and it ended itself", at});
   }
-  return std::optional<Due>(Due{
-      "expired", "it heard nothing from choline for the time of its lease, and ended itself", at});
+  return std::optional<Due>(Due{"expired", kUnheard, at});
 }
 
 // Instances whose time is over end when anybody looks; their bill says the moment they were due.
@@ -286,6 +231,7 @@ Launched LocalCloud::create(const LocalLaunch& launch, const Json& delayed, doub
       now + launch.delay + (delayed.is_object() ? delayed.value("seconds", 0.0) : 0.0);
   if (launch.lifetime > 0) book.expires_at = now + launch.lifetime;
   book.preempts = launch.preempts;
+  book.lease = launch.lease;
   Status made = make_folders(folder(book.id) + "/home");
   if (made) made = write_book(book);
   if (made) {

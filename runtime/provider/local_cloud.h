@@ -39,6 +39,7 @@ struct LocalLaunch {
   bool spot = false;
   double delay = 0;
   double lifetime = 0;
+  double lease = 0;
   bool preempts = false;  // a spot instance whose lifetime is over was taken away
 };
 

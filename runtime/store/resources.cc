@@ -118,7 +118,8 @@ Status set_releasing(Txn& txn, const std::string& tag, std::optional<double> end
   if (!change) return change.error();
   if (!*change) return done();
   // An end that was only supposed is no end: it may still cost until it is proved gone.
-  return Query(txn.db(), "UPDATE res SET state='releasing', gone_at=? WHERE tag=?", ended, tag).run();
+  return Query(txn.db(), "UPDATE res SET state='releasing', gone_at=? WHERE tag=?", ended, tag)
+      .run();
 }
 
 Status set_gone(Txn& txn, const std::string& tag, double at) {

@@ -33,7 +33,8 @@ return function(arguments, context)
     { title = "PROVIDER" },
     { title = "PRICE", right = true }, { title = "LIVED", right = true },
       { title = "COST", right = true },
-    { title = "ENDS ITSELF", right = true }, { title = "TAG" } }, cells, { header = style.dim })) do context.out(line) end
+    { title = "ENDS ITSELF", right = true }, { title = "TAG" } }, cells,
+    { header = style.dim })) do context.out(line) end
   if hourly > 0 then context.say(("together %s"):format(money.format_price(hourly))) end
   return 0
 end

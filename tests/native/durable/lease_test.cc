@@ -88,6 +88,23 @@ TEST_CASE("what ended itself takes no place of the capacity") {
   CHECK(process.rent_for("r1", "main/create#2", {{"capacity", 1}}).ok());
 }
 
+TEST_CASE("an instance that was rented and never spoken to ends by its lease too") {
+  RentFolder folder;
+  RentProcess process(folder.path);
+  process.make_run("r1");
+  StepContext context = process.step("r1", "main/create#0");
+  RentRequest request = RentProcess::request({{"price", 3.6}});
+  request.spec.lease = 60;
+  Result<ResourceRow> row =
+      await_rent(process.loop, rent(process.world(), std::move(request), context));
+  REQUIRE(row.ok());
+  process.loop.jump_wall(59);
+  CHECK(process.alive().front().state == InstanceState::running);
+  process.loop.jump_wall(1000);
+  CHECK(process.bill()["usd"].get<double>() == doctest::Approx(0.06));
+  CHECK(process.alive().front().state == InstanceState::terminated);
+}
+
 TEST_CASE("the terms of a lease follow from the row and from what the provider says") {
   ResourceRow row;
   row.live_at = 1000;
