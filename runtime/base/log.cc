@@ -42,7 +42,7 @@ std::shared_ptr<spdlog::logger>& current() {
   return logger;
 }
 
-void write(LogLevel level, std::string text) {
+void write_line(LogLevel level, std::string text) {
   if (!log_enabled(level)) return;
   current()->log(native_level(level),
                  spdlog::string_view_t(Redactor::process().redact(std::move(text))));
@@ -78,16 +78,16 @@ bool log_enabled(LogLevel level) {
 }
 
 void log_debug(std::string text) {
-  write(LogLevel::debug, std::move(text));
+  write_line(LogLevel::debug, std::move(text));
 }
 void log_info(std::string text) {
-  write(LogLevel::info, std::move(text));
+  write_line(LogLevel::info, std::move(text));
 }
 void log_warning(std::string text) {
-  write(LogLevel::warning, std::move(text));
+  write_line(LogLevel::warning, std::move(text));
 }
 void log_error(std::string text) {
-  write(LogLevel::error, std::move(text));
+  write_line(LogLevel::error, std::move(text));
 }
 
 }  // namespace choline

@@ -80,7 +80,7 @@ Result<Json> terminal(Services&, const Json& args) {
   return Json{{"columns", int64_t{size.ws_col}}, {"rows", int64_t{size.ws_row}}};
 }
 
-Result<Json> write(Services&, const Json& args) {
+Result<Json> write_out(Services&, const Json& args) {
   Result<int64_t> fd = integer_arg(args, 0, "sys.write");
   if (!fd) return fd.error();
   Result<std::string> text = string_arg(args, 1, "sys.write");
@@ -264,7 +264,7 @@ NativeModule sys_module() {
            {"folders", folders},
            {"facts", facts},
            {"terminal", terminal},
-           {"write", write},
+           {"write", write_out},
            {"read_line", read_line},
            {"run", run},
            {"detach", detach},

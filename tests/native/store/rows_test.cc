@@ -24,7 +24,7 @@ ResourceRow a_resource(const std::string& tag, const std::string& step = "main/c
   return row;
 }
 
-Status write(Store& store, const std::function<Status(Txn&)>& change) {
+Status change_store(Store& store, const std::function<Status(Txn&)>& change) {
   return store.write(change);
 }
 
@@ -51,7 +51,7 @@ TEST_CASE("a run keeps what it was started with") {
   row.parent = "zzz/main/fire#1";
   std::vector<SourceRow> sources = {{"Cholfile.lua", std::string("a\0b", 3), ""},
                                     {"a.lua", "return 1", ""}};
-  REQUIRE_OK(write(*store, [&](Txn& txn) { return insert_run(txn, row, sources); }));
+  REQUIRE_OK(change_store(*store, [&](Txn& txn) { return insert_run(txn, row, sources); }));
   Result<std::optional<RunRow>> back = get_run(store->db(), row.id, 0);
   REQUIRE_OK(back);
   CHECK((*back)->params == row.params);
@@ -97,7 +97,8 @@ TEST_CASE("the state of a run is one of seven words, and an end has a time") {
   auto store = open_store(loop, temp.path());
   add_run(*store, a_run("r1"));
   auto set = [&](const std::string& state, const Json& failure) {
-    return write(*store, [&](Txn& txn) { return set_run_state(txn, "r1", state, failure, 50); });
+    return change_store(*store,
+                        [&](Txn& txn) { return set_run_state(txn, "r1", state, failure, 50); });
   };
   REQUIRE_OK(set("failed", {{"kind", "crashed"}}));
   Result<std::optional<RunRow>> row = get_run(store->db(), "r1", 0);
@@ -118,29 +119,30 @@ TEST_CASE("an instance goes through its states and only forward") {
   SimLoop loop;
   auto store = open_store(loop, temp.path());
   add_run(*store, a_run("r1"));
-  REQUIRE_OK(write(*store, [](Txn& txn) { return insert_intended(txn, a_resource("t1")); }));
-  REQUIRE_OK(write(*store, [](Txn& txn) { return set_live(txn, "t1", live_at(200, 3.6)); }));
+  REQUIRE_OK(change_store(*store, [](Txn& txn) { return insert_intended(txn, a_resource("t1")); }));
+  REQUIRE_OK(change_store(*store, [](Txn& txn) { return set_live(txn, "t1", live_at(200, 3.6)); }));
   // The same again, as after a crash, keeps the first time.
-  REQUIRE_OK(write(*store, [](Txn& txn) { return set_live(txn, "t1", live_at(250, 3.6)); }));
+  REQUIRE_OK(change_store(*store, [](Txn& txn) { return set_live(txn, "t1", live_at(250, 3.6)); }));
   Result<std::optional<ResourceRow>> row = find_resource(store->db(), "t1");
   REQUIRE_OK(row);
   CHECK((*row)->live_at == 200.0);
   CHECK((*row)->handle == Json{{"id", "p-1"}});
   CHECK((*row)->cost(1200) == doctest::Approx(1.0));
-  Status voided = write(*store, [](Txn& txn) { return set_void(txn, "t1", 300); });
+  Status voided = change_store(*store, [](Txn& txn) { return set_void(txn, "t1", 300); });
   REQUIRE_FALSE(voided.ok());
   CHECK(voided.error().message == "instance 't1' is live and cannot become void");
-  REQUIRE_OK(write(*store, [](Txn& txn) { return set_lost(txn, "t1", 1200); }));
-  REQUIRE_OK(write(*store, [](Txn& txn) { return set_releasing(txn, "t1"); }));
-  REQUIRE_OK(write(*store, [](Txn& txn) { return set_gone(txn, "t1", 2200); }));
-  REQUIRE_OK(write(*store, [](Txn& txn) { return set_gone(txn, "t1", 9999); }));
+  REQUIRE_OK(change_store(*store, [](Txn& txn) { return set_lost(txn, "t1", 1200); }));
+  REQUIRE_OK(change_store(*store, [](Txn& txn) { return set_releasing(txn, "t1"); }));
+  REQUIRE_OK(change_store(*store, [](Txn& txn) { return set_gone(txn, "t1", 2200); }));
+  REQUIRE_OK(change_store(*store, [](Txn& txn) { return set_gone(txn, "t1", 9999); }));
   row = find_resource(store->db(), "t1");
   REQUIRE_OK(row);
   CHECK((*row)->state == ResourceState::gone);
   CHECK((*row)->gone_at == 2200.0);
   CHECK((*row)->cost(1e9) == doctest::Approx(2.0));
-  CHECK_FALSE(write(*store, [](Txn& txn) { return set_live(txn, "t1", live_at(1, 1)); }).ok());
-  Status unknown = write(*store, [](Txn& txn) { return set_releasing(txn, "t9"); });
+  CHECK_FALSE(
+      change_store(*store, [](Txn& txn) { return set_live(txn, "t1", live_at(1, 1)); }).ok());
+  Status unknown = change_store(*store, [](Txn& txn) { return set_releasing(txn, "t9"); });
   REQUIRE_FALSE(unknown.ok());
   CHECK(unknown.error().kind == ErrorKind::not_found);
 }
@@ -149,11 +151,12 @@ TEST_CASE("the database allows one living instance for each step") {
   TempFolder temp;
   SimLoop loop;
   auto store = open_store(loop, temp.path());
-  REQUIRE_OK(write(*store, [](Txn& txn) { return insert_intended(txn, a_resource("t1")); }));
-  Status second = write(*store, [](Txn& txn) { return insert_intended(txn, a_resource("t2")); });
+  REQUIRE_OK(change_store(*store, [](Txn& txn) { return insert_intended(txn, a_resource("t1")); }));
+  Status second =
+      change_store(*store, [](Txn& txn) { return insert_intended(txn, a_resource("t2")); });
   REQUIRE_FALSE(second.ok());
   CHECK(second.error().kind == ErrorKind::conflict);
-  REQUIRE_OK(write(*store, [](Txn& txn) {
+  REQUIRE_OK(change_store(*store, [](Txn& txn) {
     if (Status voided = set_void(txn, "t1", 5); !voided) return voided;
     return insert_intended(txn, a_resource("t2"));
   }));
@@ -165,7 +168,7 @@ TEST_CASE("a run costs what its instances cost until the given time") {
   auto store = open_store(loop, temp.path());
   add_run(*store, a_run("r1"));
   add_run(*store, a_run("r2"));
-  REQUIRE_OK(write(*store, [](Txn& txn) {
+  REQUIRE_OK(change_store(*store, [](Txn& txn) {
     for (const char* tag : {"t1", "t2", "t3"}) {
       if (Status in = insert_intended(txn, a_resource(tag, tag)); !in) return in;
     }
@@ -193,7 +196,7 @@ TEST_CASE("instances are listed by run, name, provider and state") {
   TempFolder temp;
   SimLoop loop;
   auto store = open_store(loop, temp.path());
-  REQUIRE_OK(write(*store, [](Txn& txn) {
+  REQUIRE_OK(change_store(*store, [](Txn& txn) {
     ResourceRow other = a_resource("t2", "s2");
     other.run = "r2";
     other.name = "cpu";
@@ -227,7 +230,7 @@ TEST_CASE("a command is inserted once and keeps its log offset through updates")
   proc.task = "train";
   proc.cmd = {{"shell", "python x.py"}};
   proc.log = "/tmp/x.log";
-  REQUIRE_OK(write(*store, [&](Txn& txn) {
+  REQUIRE_OK(change_store(*store, [&](Txn& txn) {
     if (Status in = insert_intended(txn, a_resource("t1")); !in) return in;
     if (Status in = insert_proc(txn, proc); !in) return in;
     if (Status set = set_log_offset(txn, "r1", "train@1", 77); !set) return set;
@@ -236,7 +239,7 @@ TEST_CASE("a command is inserted once and keeps its log offset through updates")
   proc.state = "done";
   proc.code = 3;
   proc.ended = 9.5;
-  REQUIRE_OK(write(*store, [&](Txn& txn) { return update_proc(txn, proc); }));
+  REQUIRE_OK(change_store(*store, [&](Txn& txn) { return update_proc(txn, proc); }));
   Result<std::vector<ProcRow>> rows = list_procs(store->db(), "r1");
   REQUIRE_OK(rows);
   REQUIRE(rows->size() == 1);
@@ -253,7 +256,7 @@ TEST_CASE("a metric's later attempt replaces earlier points from its first step 
   auto point = [](int attempt, double step, double value) {
     return MetricRow{"r1", "train", attempt, "loss", step, value, 5};
   };
-  REQUIRE_OK(write(*store, [&](Txn& txn) {
+  REQUIRE_OK(change_store(*store, [&](Txn& txn) {
     return put_metrics(txn, {point(1, 1, 0.9),
                              point(1, 2, 0.8),
                              point(1, 3, 0.7),
@@ -284,7 +287,7 @@ TEST_CASE("an event with a known key is not recorded again") {
   auto store = open_store(loop, temp.path());
   auto append = [&](const std::string& key, const Json& data) {
     EventRow kept;
-    REQUIRE_OK(write(*store, [&](Txn& txn) -> Status {
+    REQUIRE_OK(change_store(*store, [&](Txn& txn) -> Status {
       EventRow row;
       row.key = key;
       row.at = 4;
@@ -314,7 +317,7 @@ TEST_CASE("steps are listed by state and verb, the first or the last of them") {
   SimLoop loop;
   auto store = open_store(loop, temp.path());
   add_run(*store, a_run("r1"));
-  REQUIRE_OK(write(*store, [](Txn& txn) {
+  REQUIRE_OK(change_store(*store, [](Txn& txn) {
     for (int number = 0; number < 5; ++number) {
       StepRow row;
       row.key = "main/s" + std::to_string(number);
@@ -348,9 +351,9 @@ TEST_CASE("steps are listed by state and verb, the first or the last of them") {
   StepRow twice;
   twice.key = "main/s0";
   twice.state = StepState::ok;
-  Status again = write(*store, [&](Txn& txn) { return finish_step(txn, "r1", twice); });
+  Status again = change_store(*store, [&](Txn& txn) { return finish_step(txn, "r1", twice); });
   CHECK_FALSE(again.ok());
-  REQUIRE_OK(write(*store, [](Txn& txn) { return abandon_step(txn, "r1", "main/s0", 30); }));
+  REQUIRE_OK(change_store(*store, [](Txn& txn) { return abandon_step(txn, "r1", "main/s0", 30); }));
   CHECK(keys({.state = StepState::abandoned}) == "");
 }
 
