@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "io/ssh.h"
 #include "link/bootstrap.h"
 #include "link/pipe_link.h"
 #include "provider/providers.h"
@@ -30,6 +31,14 @@ PipeLinkOptions pipe_options(const Endpoint& endpoint) {
 }
 
 constexpr double kPatienceWithAnEnd = 60;  // seconds
+
+// A shell that could not be reached by ssh says why in words; some of it will not pass by waiting.
+Error explain(const Endpoint& endpoint, const Error& error) {
+  if (endpoint.argv.empty() || endpoint.argv.front() != "ssh") return error;
+  SshTarget target{endpoint.host, endpoint.user, endpoint.port, "", ""};
+  Error said = ssh_error(target, error.message);
+  return said.kind == ErrorKind::transient ? error : said;
+}
 
 Error not_standing(const ResourceRow& row, const std::optional<Instance>& seen) {
   std::string subject = "instance " + choline::quoted(row.name) + " (" + row.tag + ")";
@@ -130,7 +139,7 @@ Co<Result<Instances::Client>> Instances::open(std::string tag) {
   if (auto known = connections_.find(tag); known != connections_.end())
     known->second->root = endpoint.root;
   Result<Bootstrapped> booted = co_await bootstrap(loop_, std::move(*link), std::move(options));
-  if (!booted) co_return booted.error();
+  if (!booted) co_return explain(endpoint, booted.error());
   Result<std::unique_ptr<AgentClient>> opened =
       co_await AgentClient::open(loop_, std::move(booted->link));
   if (!opened) co_return opened.error();

@@ -8,7 +8,7 @@
 #include "base/mutant.h"
 #include "base/random.h"
 #include "base/text.h"
-#include "durable/gather.h"
+#include "loop/gather.h"
 #include "loop/await.h"
 #include "store/crash.h"
 

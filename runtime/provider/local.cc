@@ -5,9 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
-#include <charconv>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -18,31 +15,6 @@
 
 namespace choline {
 namespace {
-
-constexpr int64_t kGib = int64_t{1} << 30;
-
-std::vector<std::string> words_of(const std::string& name) {
-  std::vector<std::string> words(1);
-  for (char c : to_lower(name)) {
-    if (std::isalnum(static_cast<unsigned char>(c))) {
-      words.back() += c;
-    } else if (!words.back().empty()) {
-      words.emplace_back();
-    }
-  }
-  if (words.back().empty()) words.pop_back();
-  return words;
-}
-
-// "80gb" as GiB; cards tell a little less than their name says.
-bool is_memory_word(const std::string& word, int64_t memory) {
-  if (!word.ends_with("gb")) return false;
-  int size = 0;
-  auto [stop, fault] = std::from_chars(word.data(), word.data() + word.size() - 2, size);
-  if (fault != std::errc() || stop != word.data() + word.size() - 2) return false;
-  double have = static_cast<double>(memory) / static_cast<double>(kGib);
-  return std::abs(have - size) <= 0.08 * size;
-}
 
 std::vector<Gpu> ask_nvidia_smi() {
   std::vector<Gpu> gpus;
@@ -77,25 +49,6 @@ int64_t free_disk(const std::string& root) {
   return static_cast<int64_t>(space.f_bavail) * static_cast<int64_t>(space.f_frsize);
 }
 
-std::string gib(int64_t bytes) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f GiB",
-                static_cast<double>(bytes) / static_cast<double>(kGib));
-  return text;
-}
-
-std::string dollars(double price) {
-  char text[32];
-  std::snprintf(text, sizeof text, "$%.2f/h", price);
-  return text;
-}
-
-std::string gpu_list(const std::vector<Gpu>& gpus) {
-  std::vector<std::string> names;
-  for (const Gpu& gpu : gpus) names.push_back(std::to_string(gpu.count) + " " + gpu.name);
-  return gpus.empty() ? "none" : join(names, ", ");
-}
-
 Offers offers_of(const OfferQuery& query, const LocalSettings& settings, const HostFacts& facts,
                  int64_t disk) {
   Offers result;
@@ -104,60 +57,20 @@ Offers offers_of(const OfferQuery& query, const LocalSettings& settings, const H
   offer.provider = "local";
   offer.region = "here";
   offer.type = "folder";
-  offer.cpus = facts.cpus;
-  offer.memory = facts.memory;
-  offer.disk = disk;
   offer.price = settings.price;
   offer.spot = settings.spot;
   offer.raw = {{"host", facts.host}, {"settings", query.settings}};
-  auto refuse = [&](std::string reason, ErrorKind kind = ErrorKind::no_capacity) {
-    result.reasons.push_back(Offers::Reason{kind, std::move(reason)});
-  };
-  for (const std::string& wanted : query.gpu) {
-    for (const Gpu& gpu : facts.gpus) {
-      if (!offer.gpu && gpu_matches(wanted, gpu)) offer.gpu = gpu;
-    }
-  }
-  if (!query.gpu.empty() && !offer.gpu) {
-    refuse("no GPU " + join(query.gpu, " or ") + "; this machine has " + gpu_list(facts.gpus));
-  }
-  if (query.gpu.empty() && !facts.gpus.empty()) offer.gpu = facts.gpus.front();
-  if (query.cpus > facts.cpus) {
-    refuse(std::to_string(query.cpus) + " cpus wanted; this machine has " +
-           std::to_string(facts.cpus));
-  }
-  if (query.memory > facts.memory) {
-    refuse(gib(query.memory) + " of memory wanted; this machine has " + gib(facts.memory));
-  }
-  if (query.disk > disk) refuse(gib(query.disk) + " of disk wanted; " + gib(disk) + " are free");
-  if (query.max_price > 0 && settings.price > query.max_price) {
-    refuse(dollars(settings.price) + " is over " + dollars(query.max_price), ErrorKind::price);
-  }
+  Machine machine{"this machine", facts.cpus, facts.memory, disk, facts.gpus};
+  result.reasons = misfits(query, machine, offer);
   if (!query.region.empty() && query.region != offer.region) {
-    refuse("region " + choline::quoted(query.region) + " wanted; there is only 'here'");
+    std::string text = "region " + choline::quoted(query.region) + " wanted; there is only 'here'";
+    result.reasons.push_back(Offers::Reason{ErrorKind::no_capacity, std::move(text)});
   }
   if (result.reasons.empty()) result.offers.push_back(std::move(offer));
   return result;
 }
 
 }  // namespace
-
-bool gpu_matches(const std::string& wanted, const Gpu& have) {
-  std::string name = wanted;
-  int count = 1;
-  size_t colon = name.rfind(':');
-  if (colon != std::string::npos) {
-    count = std::atoi(name.c_str() + colon + 1);
-    name.resize(colon);
-  }
-  if (have.count < count || count < 1) return false;
-  std::vector<std::string> present = words_of(have.name);
-  std::vector<std::string> words = words_of(name);
-  return !words.empty() && std::all_of(words.begin(), words.end(), [&](const std::string& word) {
-    bool named = std::find(present.begin(), present.end(), word) != present.end();
-    return named || is_memory_word(word, have.memory);
-  });
-}
 
 HostFacts read_host_facts() {
   HostFacts facts;

@@ -7,6 +7,7 @@
 #include "loop/loop.h"
 #include "provider/contract.h"
 #include "provider/local_cloud.h"
+#include "provider/match.h"
 
 namespace choline {
 
@@ -31,9 +32,5 @@ class LocalProvider : public Provider {
   std::string root_;
   Caps caps_;
 };
-
-// Is `wanted` ("RTX 4090", "A100-80GB:2") met by `have`? Words may be in another order and memory
-// may be told by the card's size.
-bool gpu_matches(const std::string& wanted, const Gpu& have);
 
 }  // namespace choline

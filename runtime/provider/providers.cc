@@ -2,11 +2,13 @@
 
 #include "base/text.h"
 #include "provider/local.h"
+#include "provider/ssh.h"
 
 namespace choline {
 
 Providers::Providers(Loop& loop, std::string state) {
   add(std::make_unique<LocalProvider>(loop, state + "/local"));
+  add(std::make_unique<SshProvider>(loop, state + "/ssh"));
 }
 
 std::vector<std::string> Providers::names() const {

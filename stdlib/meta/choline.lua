@@ -161,6 +161,15 @@ function LiveInstance:destroy() end
 ---@field delay? string  how long it takes until an instance is ready.
 ---@field lifetime? string  an instance is preempted after this long.
 
+---@class (exact) SshFields
+---@field hosts string|string[]  [user@]host[:port] each, or names of ~/.ssh/config.
+---@field places? integer  instances at once on each host. Default: 1.
+---@field price? string  what a place costs, for budgets. Default: $0/h.
+---@field user? string  for hosts that name none.
+---@field port? integer  for hosts that name none.
+---@field key? string  file of a private key, the only one to be used.
+---@field jump? string  hosts to go through, as for ssh -J.
+
 ---@class (exact) RetryFields
 ---@field max? integer  at most this many attempts more than the first. Default: 3.
 --- after these kinds of failure. Default: crashed, lost, stalled.
@@ -280,6 +289,19 @@ function pipeline(name) end
 ---@param fields? HereFields
 ---@return Provider
 function here(fields) end
+
+--- Hosts of your own, reached by your ssh program.
+--- A host needs sshd, /bin/sh and nothing else. Your ~/.ssh/config, keys, agent and jump hosts
+--- count. An instance is a folder on the host, ~/.choline/instances/TAG: paths such as /work lead
+--- into it, and it is removed at the end. The host itself keeps which places are taken, so two
+--- computers that use it do not collide.
+---
+--- ```lua
+--- ssh { hosts = { "me@gpu1.lab", "gpu2" }, places = 2 }
+--- ```
+---@param fields? SshFields
+---@return Provider
+function ssh(fields) end
 
 --- Tries again on the same instance.
 ---
