@@ -8,8 +8,8 @@
 #include "base/mutant.h"
 #include "base/random.h"
 #include "base/text.h"
-#include "loop/gather.h"
 #include "loop/await.h"
+#include "loop/gather.h"
 #include "store/crash.h"
 
 namespace choline {

@@ -109,6 +109,7 @@ Co<Result<std::string>> SshProvider::check(Json settings) {
 }
 
 Co<Result<Offers>> SshProvider::offers(OfferQuery query) {
+  if (!query.settings.is_object() || query.settings.empty()) co_return Offers();  // asked in general
   Result<SshSettings> settings = ssh_settings(query.settings);
   if (!settings) co_return settings.error();
   std::vector<Look> looks = co_await look_at_all(settings->hosts);

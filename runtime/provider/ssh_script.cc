@@ -198,7 +198,8 @@ Result<std::vector<SshPlace>> read_list(const std::string& answer) {
   std::vector<SshPlace> places;
   for (const Line& line : *lines) {
     std::optional<SshPlace> place = place_of(line);
-    if (!place) return Error(ErrorKind::transient, "the host answers " + choline::quoted(line.rest));
+    if (!place)
+      return Error(ErrorKind::transient, "the host answers " + choline::quoted(line.rest));
     places.push_back(std::move(*place));
   }
   return places;

@@ -62,6 +62,7 @@ add("time zone", function() return "ok", native.clock.format(native.clock.wall()
 
 local function check_provider(name)
   local offers <const> = native.provider.offers(name, { settings = {} })
+  if #offers == 0 then return "ok", "offers nothing without settings, such as hosts" end
   return "ok", ("%d %s"):format(#offers, #offers == 1 and "offer" or "offers")
 end
 

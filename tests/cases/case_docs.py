@@ -7,6 +7,7 @@ A page is one newcomer in one folder: its blocks are tried in order.
 - ```console blocks: lines with `$ ` are commands that must exit 0; lines after one are what it
   prints, where `…` stands for anything. A command that must fail is followed by a line `exit N`.
 - `<!-- folder: examples/quickstart -->` fills the folder with a copy of it.
+- `<!-- host: gpu1.lab -->` starts an sshd, which `hosts = "gpu1.lab"` of later cholfiles leads to.
 - `<!-- not run: REASON -->` before a block exempts it; the reason is for the reader of the source.
 - Blocks of another language than these and text, json, toml are an error: nothing is untried
   without a reason.
@@ -17,10 +18,11 @@ import shutil
 import subprocess
 
 from harness import CHOLINE, PATIENCE, ROOT, Case
+from sshd import Sshd
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs/guide").glob("*.md"))]
 FENCE = re.compile(r"^```(\S*)\s*$")
-REMARK = re.compile(r"^<!-- (folder|not run): (.*) -->$")
+REMARK = re.compile(r"^<!-- (folder|host|not run): (.*) -->$")
 PLAIN = {"text", "json", "toml", "mermaid"}
 
 
@@ -30,7 +32,7 @@ class Block:
 
 
 def read_blocks(text):
-    """Blocks of a page, with ("folder", path) among them, in order."""
+    """Blocks of a page, with ("folder", path) and ("host", name) among them, in order."""
     found, inside, reason = [], None, None
     for number, line in enumerate(text.splitlines(), 1):
         fence, remark = FENCE.match(line), REMARK.match(line)
@@ -41,8 +43,8 @@ def read_blocks(text):
             inside = reason = None
         elif inside is not None:
             inside.lines.append(line)
-        elif remark and remark.group(1) == "folder":
-            found.append(("folder", remark.group(2)))
+        elif remark and remark.group(1) in ("folder", "host"):
+            found.append(remark.groups())
         elif remark:
             reason = remark.group(2)
     return found
@@ -80,10 +82,17 @@ def matches(expected, printed):
 class Docs(Case):
     def try_page(self, page):
         tried = 0
+        self.hosts = {}
         tools = self.sandbox / "bin"
         tools.mkdir()
         (tools / "choline").symlink_to(CHOLINE)
         for block in read_blocks(page.read_text()):
+            if isinstance(block, tuple) and block[0] == "host":
+                host = Sshd(self.sandbox / block[1])
+                self.addCleanup(host.stop)
+                self.hosts[f'hosts = "{block[1]}"'] = (
+                    f'hosts = "127.0.0.1:{host.port}", key = "{host.key}"')
+                continue
             if isinstance(block, tuple):
                 self.assertTrue((ROOT / block[1]).is_dir(), f"{page.name}: no folder {block[1]}")
                 shutil.copytree(ROOT / block[1], self.work, dirs_exist_ok=True,
@@ -104,7 +113,10 @@ class Docs(Case):
     def try_cholfile(self, where, lines):
         named = re.fullmatch(r"-- (\S+\.lua)", lines[0]) if lines else None
         name = named.group(1) if named else "Cholfile.lua"
-        self.write(name, "\n".join(lines) + "\n")
+        text = "\n".join(lines) + "\n"
+        for written, real in self.hosts.items():
+            text = text.replace(written, real)
+        self.write(name, text)
         if name.endswith("Cholfile.lua"):
             result = self.choline("check", name, code=None)
             self.assertEqual(result.code, 0, f"{where}: this cholfile does not check\n{result}")
