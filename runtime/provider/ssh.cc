@@ -109,7 +109,8 @@ Co<Result<std::string>> SshProvider::check(Json settings) {
 }
 
 Co<Result<Offers>> SshProvider::offers(OfferQuery query) {
-  if (!query.settings.is_object() || query.settings.empty()) co_return Offers();  // asked in general
+  if (!query.settings.is_object() || query.settings.empty())
+    co_return Offers();  // asked in general
   Result<SshSettings> settings = ssh_settings(query.settings);
   if (!settings) co_return settings.error();
   std::vector<Look> looks = co_await look_at_all(settings->hosts);
@@ -188,6 +189,7 @@ Instance SshProvider::instance_of(const Launch& launch, const SshPlace& place) c
   instance.endpoint.argv = ssh_words(launch.target, known_hosts(), "exec /bin/sh");
   instance.endpoint.env = ssh_environment();
   instance.endpoint.root = place.root;
+  instance.endpoint.end = {"/bin/sh", "-c", leave_script(launch.tag)};
   instance.endpoint.host = launch.target.host;
   instance.endpoint.port = launch.target.port;
   instance.endpoint.user = launch.target.user;

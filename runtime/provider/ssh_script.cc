@@ -63,9 +63,8 @@ done
 say end
 )sh";
 
-constexpr std::string_view kEnd = R"sh(
+constexpr std::string_view kKill = R"sh(
 tag=@TAG@
-root=$HOME/.choline/instances/$tag
 marked() {
   for file in /proc/[0-9]*/environ; do
     if tr '\0' '\n' <"$file" 2>/dev/null | grep -qx "CHOLINE_INSTANCE=$tag"; then
@@ -82,6 +81,11 @@ while [ -n "$alive" ] && [ $tries -lt 20 ]; do
   tries=$((tries + 1))
 done
 if [ -n "$alive" ]; then say alive $alive; say end; exit 0; fi
+)sh";
+
+constexpr std::string_view kLeave = R"sh(
+tag=@TAG@
+root=$HOME/.choline/instances/$tag
 if [ -d "$root" ]; then
   rm -rf "$root" 2>/dev/null || { chmod -R u+rwx "$root"; rm -rf "$root"; } || exit 1
 fi
@@ -206,7 +210,11 @@ Result<std::vector<SshPlace>> read_list(const std::string& answer) {
 }
 
 std::string end_script(const std::string& tag) {
-  return script(kEnd, tag);
+  return script(std::string(kKill).append(kLeave), tag);
+}
+
+std::string leave_script(const std::string& tag) {
+  return script(kLeave, tag);
 }
 
 Result<bool> read_ended(const std::string& answer) {

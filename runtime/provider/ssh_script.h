@@ -42,6 +42,8 @@ Result<std::vector<SshPlace>> read_list(const std::string& answer);
 
 // Kills all that carries the tag, removes its folder, and gives the place back at last.
 std::string end_script(const std::string& tag);
+// The same after all of it was killed; for an instance that ends itself.
+std::string leave_script(const std::string& tag);
 // False: something of it is still alive.
 Result<bool> read_ended(const std::string& answer);
 

@@ -114,6 +114,24 @@ class Training(Ssh):
         self.assert_whole_log()
         self.assert_left_as_found(host)
 
+    def test_a_host_that_hears_nothing_more_ends_the_instance_by_itself(self):
+        host = self.host()
+        self.cholfile_on(host)
+        text = (self.work / "Cholfile.lua").read_text()
+        self.cholfile(text.replace('price = "$0.50/h" } }', 'price = "$0.50/h" } }, lease = "3s"'))
+        running = self.start("run")
+        running.wait_for_log("step=5")
+        running.signal(signal.SIGKILL)
+        running.wait()
+        self.wait_until(lambda: not host.places(), "the host to end the instance")
+        self.wait_until(lambda: not host.folders(), "its folder to go")
+        running = self.start("resume")
+        running.wait_for_log("step=1")
+        self.wait_until(lambda: self.begun() == 2, "the second training")
+        self.end_training()
+        self.assertEqual(running.wait().code, 0)
+        self.assert_left_as_found(host)
+
     def test_stop_ends_it_from_another_terminal(self):
         host = self.host()
         self.cholfile_on(host)
