@@ -8,8 +8,10 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -137,7 +139,10 @@ class Bench:
             '  parallel { branch = branch } (function()\n'
             f'    for _ = 1, {STEPS // BRANCHES} do sleep "0s" end\n  end)\n'
             '  log.info("all steps done")\n  sleep "1s"\nend)\n')
+        began = time.monotonic()
         self.run_until_last_step(folder, "run")
+        self.row(f"a step of a run, of {STEPS:,}: both its commits, Lua and the loop",
+                 f"{(time.monotonic() - began) / STEPS * 1e6:.0f} µs")
         [run] = json.loads(self.run(self.choline, "ls", "--json").stdout)
         time.sleep(1.5)
         began = time.monotonic()
@@ -158,6 +163,77 @@ class Bench:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+    def recovery(self):
+        """Killed while many commands live: how long until a new process waits for all of them."""
+        found = {}
+        for commands in (100, 1000):
+            found[commands] = self.recover(commands)
+        self.row("a run of 1,000 steps with 100 live commands, after kill -9: until all are waited "
+                 "for again", f"{found[100]['seconds']:.2f} s", "1 s")
+        for commands, figures in found.items():
+            self.row(f"memory of a process with {commands:,} tasks that wait for commands",
+                     f"{figures['memory'] / 1024:.0f} MiB", "",
+                     f"its part of one task {figures['memory'] / commands:.0f} KiB")
+
+    def recover(self, commands):
+        folder = self.folder / f"recover-{commands}"
+        folder.mkdir()
+        (folder / "Cholfile.lua").write_text(
+            'local box = instance "box" { from = { here {} } }\n'
+            'pipeline "p" (function()\n  local one <close> = box:acquire()\n  local at = {}\n'
+            f'  for number = 1, {commands} do at[number] = number end\n'
+            '  parallel { at = at } (function()\n'
+            f'    for _ = 1, {max(1, 800 // commands)} do sleep "0s" end\n'
+            f'    one:run("until test -e {folder}/over; do sleep 5; done")\n'
+            '  end)\nend)\n')
+        store = self.folder / "state/choline/store.db"
+        query = ("SELECT id, (SELECT count(*) FROM step WHERE run = id AND verb = 'instance.wait' "
+                 "AND attempt = ?) FROM run ORDER BY created DESC LIMIT 1")
+
+        def waits(attempt):
+            try:
+                with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
+                    return db.execute(query, (attempt,)).fetchone() or ("", 0)
+            except sqlite3.OperationalError:  # not made yet
+                return "", 0
+
+        process = self.begin(folder, "run", "--plain")
+        self.wait_until(lambda: waits(1)[1] >= commands, f"{commands} commands")
+        process.kill()
+        process.wait()
+        run = waits(1)[0]
+        began = time.monotonic()
+        process = self.begin(folder, "resume", run, "--plain")
+        self.wait_until(lambda: waits(2)[1] >= commands, "the waits of the resumed run")
+        seconds = time.monotonic() - began
+        time.sleep(3)  # until its links and logs are there, too
+        memory = next(int(line.split()[1]) for line in open(f"/proc/{process.pid}/status")
+                      if line.startswith("VmRSS"))
+        (folder / "over").touch()
+        if process.wait() != 0:
+            raise RuntimeError(f"the resumed run failed:\n{(folder / 'resume.log').read_text()}")
+        return {"seconds": seconds, "memory": memory}
+
+    def begin(self, folder, *words):
+        with open(folder / f"{words[0]}.log", "wb") as log:
+            return subprocess.Popen([self.choline, *words], cwd=folder, env=self.environment,
+                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait_until(self, is_so, what, seconds=300):
+        end = time.monotonic() + seconds
+        while not is_so():
+            if time.monotonic() > end:
+                raise RuntimeError(f"{what} never came")
+            time.sleep(0.01)
+
+    def simulation(self):
+        out = self.run(self.build / "tests" / "choline_sim", "--seeds", 2000).stdout
+        found = re.search(r"([\d.]+) a second: (\d+) processes, (\d+) crashes.* ([\d.]+) virtual",
+                          out)
+        self.row("seeds of the simulation, on all cores", f"{found[1]} per second", "",
+                 f"2,000 seeds are {int(found[2]):,} processes, {int(found[3]):,} crashes and "
+                 f"{found[4]} hours")
 
     def agent(self):
         size = (self.build / "choline-agent").stat().st_size
@@ -188,7 +264,8 @@ def main():
     failed = []
     try:
         for measure in (bench.start_and_end, bench.check, bench.listing, bench.waits, bench.commits,
-                        bench.http, bench.replay, bench.agent):
+                        bench.http, bench.replay, bench.recovery, bench.simulation,
+                        bench.agent):
             try:
                 measure()
             except (subprocess.CalledProcessError, RuntimeError, OSError, KeyError) as error:
