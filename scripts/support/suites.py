@@ -212,8 +212,10 @@ def sim(session):
     session.suite([program, "--mutants", "--seeds", "1000"], "mutants")
     if any((ROOT / "tests/regress").glob("seed-*")):
         session.suite([program, "--regress", "tests/regress"], "regress")
-    command = [sys.executable, "tests/sim/kill_sweep.py", BUILD, "--seconds", "120"]
-    session.suite(command, "kill-sweep", timeout=600)
+    sweep = [sys.executable, "tests/sim/kill_sweep.py", BUILD, "--seconds", "120"]
+    with ThreadPoolExecutor(2) as pool:  # the sweep mostly waits
+        pool.submit(session.suite, sweep, "kill-sweep", timeout=600)
+        pool.submit(session.suite, [program, "--model"], "model")
 
 
 @phase("clang")
