@@ -158,6 +158,9 @@ class Update(Case):
         run.signal(signal.SIGKILL)
         run.wait()
         [row] = self.runs()
+        why = self.choline("why", row["id"]).out
+        self.assert_says(why, "interrupted", 'Task "train" waits until', "then attempt 2 starts",
+                         "ended as crashed", "the policy said: attempt 2")
         self.change('"2h"', '"1s"')
         what = self.plan(row["id"])
         self.assertEqual([each["verb"] for each in what["changed"]], ["wait.sleep"])
