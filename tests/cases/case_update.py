@@ -154,7 +154,7 @@ class Update(Case):
     def test_a_shorter_wait_counts_from_when_it_began(self):
         self.cholfile(ATTEMPTS)
         run = self.start("run")
-        self.wait_until(lambda: "retry" in self.choline("why", code=None).out, "the retry")
+        self.wait_until(lambda: "then attempt 2" in self.choline("why", code=None).out, "the retry")
         run.signal(signal.SIGKILL)
         run.wait()
         [row] = self.runs()
