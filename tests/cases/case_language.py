@@ -133,6 +133,14 @@ end)
         self.assert_nothing_lives()
         return result.out + result.err
 
+    def test_memory_that_runs_out_fails_the_run_and_ends_what_it_holds(self):
+        text = self.run_pipeline("""
+local one <close> = box:acquire()
+local kept = { "x" }
+while true do kept[#kept + 1] = kept[#kept] .. kept[#kept] end""", code=1)
+        self.assert_says(text, "not enough memory", "box-1: released")
+        self.assert_clean(text)
+
     def test_an_instance_is_taken_used_and_ended(self):
         text = self.run_pipeline("""
 local one <close> = box:acquire()
