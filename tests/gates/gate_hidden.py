@@ -1,6 +1,6 @@
 """Sources of a folder can be compiled as one, as the builds for clang-tidy, clang and the
-sanitizers do: what one of them hides in an anonymous namespace is the only one of its name and parameters in
-the folder, and none has the name of a system call, which it would then take the place of."""
+sanitizers do: what one of them hides in an anonymous namespace is the only one of its name and
+parameters in the folder, and none has the name of a system call, whose place it would take."""
 
 import pathlib
 import re
@@ -15,9 +15,11 @@ FUNCTION = re.compile(r"^(?!using|typedef|static_assert|struct|class|enum|templa
 THING = re.compile(r"^(?:(?:struct|class|enum class|enum) (\w+)\b[^;(]*\{|"
                    r"(?:inline )?const(?:expr|init)? [\w:<>,*& ]*?\b(\w+)(?:\[\w*\])? ?[={])",
                    re.MULTILINE)
-CALLS = set("""accept access bind chdir chmod close connect dup exec fork fsync ftruncate getenv
-kill link listen open pipe poll read recv remove rename rmdir select send setenv shutdown signal socket
-splice stat sync time truncate unlink usleep wait waitpid write""".split())
+CALLS = set("""
+accept access bind chdir chmod close connect dup exec fork fsync ftruncate getenv kill link listen
+open pipe poll read recv remove rename rmdir select send setenv shutdown signal socket splice stat
+sync time truncate unlink usleep wait waitpid write
+""".split())
 APART = ("runtime/agent", "runtime/app")  # each of their sources is compiled alone
 
 
