@@ -239,7 +239,7 @@ def sanitize(session):
     stress = {
         "CHOLINE_LUA_STRESS": "1",
         "CHOLINE_TEST_SLOW": "10",
-        "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
+        "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:hard_rss_limit_mb=4000",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
     if session.build(folder, "--type", "Debug", "-DCHOLINE_SANITIZE=ON", *TOGETHER):
