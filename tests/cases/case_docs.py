@@ -123,6 +123,7 @@ class Docs(Case):
 
     def try_commands(self, where, lines, tools):
         for command, expected, code in read_commands(lines):
+            self.given.update(re.findall(r"\b([A-Z_]+)=(\S+) choline", command))
             done = subprocess.run(
                 ["bash", "-c", command], cwd=self.work, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
