@@ -126,7 +126,8 @@ local function require_module(reading, name)
   end
   local file <const> = name:gsub("%.", "/") .. ".lua"
   if not reading.loading and not reading.stored and not reading.by_path[file] then
-    failure.raise("invalid", 'require: the run does not keep module "%s", so it could not be resumed;'
+    failure.raise("invalid",
+      'require: the run does not keep module "%s", so it could not be resumed;'
       .. " require it at the cholfile's top level, or write its name as a text", name)
   end
   -- Expects a file outside the folder, one that cannot be read, and one that the run does not keep.

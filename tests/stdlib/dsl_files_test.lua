@@ -35,7 +35,7 @@ return {
       { "Cholfile.lua", "recipes/spot.lua", 2 })
     t.equal(#program.sources[2].sha256, 64)
   end,
-  ["a module that a function requires while the run goes is kept, with what it requires"] = function(t)
+  ["a module that is required while the run goes is kept, with what it requires"] = function(t)
     local program <const> = load(t, {
       ["Cholfile.lua"] = 'local M = {}\nfunction M.late() return require "a.one" end\n'
         .. 'task "late" { on = "box", run = function() return M.late() end }',
