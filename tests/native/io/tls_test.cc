@@ -151,12 +151,12 @@ TEST_CASE("a server of an authority that is trusted answers; each other is refus
   CHECK(got->body == "1 hidden");
 
   std::string theirs = made.path("theirs.pem");
-  check_refused(ask(url, theirs), url, "local issuer", "\"" + theirs + "\"");
+  check_refused(ask(url, theirs), url, "local issuer", "'" + theirs + "'");
   check_refused(ask(url, ""), url, "local issuer", "the certificates of this system");
   std::string by_number = "https://127.0.0.1" + server.at;
-  check_refused(ask(by_number, ours), by_number, "'127.0.0.1'", "\"" + ours + "\"");
+  check_refused(ask(by_number, ours), by_number, "'127.0.0.1'", "'" + ours + "'");
   std::string nowhere = made.path("nowhere.pem");
-  check_refused(ask(url, nowhere), url, "nowhere.pem", "\"" + nowhere + "\"");
+  check_refused(ask(url, nowhere), url, "nowhere.pem", "'" + nowhere + "'");
 
   got = ask(url, ours);
   REQUIRE(got.ok());
@@ -167,7 +167,7 @@ TEST_CASE("a certificate whose time is over is refused") {
   Certificates made;
   TlsServer server(made, "expired.pem");
   std::string url = "https://localhost" + server.at, ours = made.path("ours.pem");
-  check_refused(ask(url, ours), url, "expired", "\"" + ours + "\"");
+  check_refused(ask(url, ours), url, "expired", "'" + ours + "'");
 }
 
 }  // namespace
