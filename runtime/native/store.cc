@@ -237,10 +237,11 @@ Json run_to_json(const Store& store, const RunRow& row) {
   if (!row.failure.is_null()) out["failure"] = row.failure;
   if (!row.parent.empty()) out["parent"] = row.parent;
   // The row keeps the last owner also after its death; only the lock tells who lives.
-  if (row.owner.is_object() && RunLock::is_held(store.run_folder(row.id))) {
-    out["owner"] = {{"host", row.owner.value("host", Json())},
-                    {"pid", row.owner.value("pid", Json())},
-                    {"since", row.owner.value("since", Json())}};
+  if (row.owner.is_object()) {
+    bool lives = RunLock::is_held(store.run_folder(row.id));
+    out[lives ? "owner" : "last_owner"] = {{"host", row.owner.value("host", Json())},
+                                           {"pid", row.owner.value("pid", Json())},
+                                           {"since", row.owner.value("since", Json())}};
   }
   return out;
 }

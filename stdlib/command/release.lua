@@ -44,7 +44,9 @@ function M.run(row)
   if not over then native.run.set_state("stopping") end
   local ended <const>, left <const> = M.all(row.id)
   if not over then
-    native.run.event("run_stopped", { by = native.sys.facts().user }, "run_stopped")
+    local facts <const> = native.sys.facts()
+    native.run.event("run_stopped", { by = ("%s on %s"):format(facts.user, facts.host) },
+      "run_stopped")
     if #left == 0 then native.run.set_state("stopped") end
   end
   native.run.disown()

@@ -6,21 +6,22 @@ local lease <const> = require "core.lease"
 local list <const> = require "core.list"
 local money <const> = require "core.money"
 local native <const> = require "native"
+local past <const> = require "command.why_past"
 local rows_of <const> = require "command.rows"
+local saved <const> = require "command.saved"
+local tasks <const> = require "command.why_task"
 
 local M = {}
 
-local function ago(at) return duration.short(math.max(0, native.clock.wall() - at)) end
-local function clock(at) return native.clock.format(at) end
+local ago <const>, clock <const> = past.ago, past.clock
 
---- The newest event of a kind, of a task when it is given.
-local function newest(events, kind, task)
-  for index = #events, 1, -1 do
-    if events[index].kind == kind and (not task or events[index].data.task == task) then
-      return events[index]
-    end
-  end
+local function person(data)
+  if not data or not data.by then return "" end
+  return (" by %s%s"):format(data.by, data.host and " on " .. data.host or "")
 end
+
+--- One noun or the other.
+local function many(count, one, more) return ("%d %s"):format(count, count == 1 and one or more) end
 
 local state_sentence <const> = {}
 
@@ -29,32 +30,79 @@ function state_sentence.done(row)
     duration.short(row.finished - row.created), money.format(row.cost or 0))
 end
 
-function state_sentence.failed(row)
+function state_sentence.failed(row, events)
+  local took <const> = ("at %s, after %s; it cost %s"):format(clock(row.finished),
+    duration.short(row.finished - row.created), money.format(row.cost or 0))
   local why <const> = row.failure
-  return ("Run %s failed at %s%s."):format(row.id, clock(row.finished),
-    why and (" (%s): %s"):format(why.kind, why.message) or "")
+  if why and why.kind == "budget" then
+    return ("Run %s was ended by its budget %s%s. %s. `choline run --budget MONEY` begins another "
+      .. "run, with another budget."):format(row.id, took, saved.sentence(row.id),
+        past.sentence(why.message))
+  end
+  -- The task tells it better, with its attempts.
+  local task <const> = past.newest(events, "failed")
+  if not why or task and task.data.message == why.message then
+    return ("Run %s failed %s."):format(row.id, took)
+  end
+  return ("Run %s failed %s. The reason (%s): %s."):format(row.id, took, why.kind,
+    past.sentence(why.message))
 end
 
 function state_sentence.stopped(row, events)
-  local stop <const> = newest(events, "run_stopped")
-  return ("Run %s was stopped%s at %s."):format(row.id,
-    stop and stop.data.by and " by " .. stop.data.by or "", clock(row.finished or row.created))
+  local stop <const> = past.newest(events, "run_stopped")
+  return ("Run %s was stopped%s at %s, after %s; it cost %s%s."):format(row.id,
+    person(stop and stop.data), clock(row.finished or row.created),
+    duration.short((row.finished or native.clock.wall()) - row.created),
+    money.format(row.cost or 0), saved.sentence(row.id))
 end
 
-function state_sentence.paused(row)
-  if row.env and row.env.recovered then
-    return ("Run %s was recovered from its instances after the loss of its record, so it cannot go "
-      .. "on. `choline logs %s` shows what its commands said, `choline pull` brings files here, and "
-      .. "`choline stop %s` ends what it has."):format(row.id, row.id, row.id)
+local function recovered_sentence(row)
+  return ("Run %s was recovered from its instances after the loss of its record, so it cannot go "
+    .. "on. `choline logs %s` shows what its commands said, `choline pull` brings files here, and "
+    .. "`choline stop %s` ends what it has."):format(row.id, row.id, row.id)
+end
+
+local function diverged_sentence(row)
+  return ("Run %s is paused because it cannot go on as before (%s): %s. Its instances were not "
+    .. "touched. `choline resume %s --update --dry-run` shows what the cholfile of now would do "
+    .. "with its record; `choline stop %s` ends it."):format(row.id, row.failure.kind,
+      past.sentence(row.failure.message), row.id, row.id)
+end
+
+--- What each paused task goes on from.
+local function goes_on_from(events)
+  local out <const>, secured <const>, paused <const> = {}, {}, {}
+  for _, event in ipairs(events) do
+    local name <const> = event.data.task
+    if event.kind == "pause_secured" then secured[name] = event.data
+    elseif event.kind == "attempt_started" then secured[name] = nil
+    elseif event.kind == "paused" then paused[name] = true
+    elseif event.kind == "resumed" then paused[name] = nil end
   end
-  if row.failure then
-    return ("Run %s is paused because it cannot go on as before (%s): %s. Its instances were not "
-      .. "touched. `choline resume %s --update --dry-run` shows what the cholfile of now would do "
-      .. "with its record; `choline stop %s` ends it."):format(row.id, row.failure.kind,
-        row.failure.message, row.id, row.id)
+  for name in list.sorted(paused) do
+    local data <const> = secured[name]
+    out[#out + 1] = data and data.checkpoint
+      and ("task \"%s\" from checkpoint %s%s"):format(name, data.checkpoint,
+        data.step and (" (step %g)"):format(data.step) or "")
+      or ("task \"%s\" with a new attempt"):format(name)
   end
-  return ("Run %s is paused and costs nothing; `choline resume %s` goes on from its checkpoints.")
-    :format(row.id, row.id)
+  return table.concat(out, ", ")
+end
+
+function state_sentence.paused(row, events, instances)
+  if row.env and row.env.recovered then return recovered_sentence(row) end
+  if row.failure then return diverged_sentence(row) end
+  local last <const> = past.newest(events, "paused")
+  local data <const> = last and last.data or {}
+  local who <const> = data.policy and (", as the policy of task \"%s\" said"):format(data.task)
+    or person(data)
+  local cost <const> = #instances > 0 and "its tasks wait"
+    or ("it costs nothing now, and cost %s until then"):format(money.format(row.cost or 0))
+  local from <const> = goes_on_from(events)
+  return ("Run %s is paused since %s (%s)%s; %s. `choline resume %s` rents again and goes on%s.")
+    :format(row.id, clock(last and last.at or row.created),
+      ago(last and last.at or row.created) .. " ago", who, cost, row.id,
+      from ~= "" and ": " .. from or "")
 end
 
 function state_sentence.stopping(row)
@@ -62,94 +110,30 @@ function state_sentence.stopping(row)
     or ", but no process does it now; `choline stop " .. row.id .. "` finishes it")
 end
 
-local function open_sentence(row)
-  if not row.owner then
-    return ("Run %s was interrupted: no process owns it now. `choline resume %s` goes on with it; "
-      .. "commands on its "
-      .. "instances were not touched."):format(row.id, row.id)
-  end
-  return ("Run %s is %s since %s ago, in process %d on %s."):format(row.id, row.state,
-    ago(row.created), row.owner.pid,
-    row.owner.host)
+local function interrupted_sentence(row, events)
+  local was <const> = row.last_owner
+  local last <const> = events[#events]
+  return ("Run %s was interrupted: %sno process owns it now%s. `choline resume %s` goes on with it "
+    .. "where it was, `choline stop %s` ends it."):format(row.id,
+      was and ("process %d on %s, which had it since %s, is gone, and "):format(was.pid, was.host,
+        clock(was.since)) or "",
+      last and (". The last thing it recorded is of %s (%s ago)"):format(clock(last.at),
+        ago(last.at)) or "", row.id, row.id)
 end
 
-local task_sentence <const> = {}
-
-function task_sentence.waiting(name, task)
-  return ("Task \"%s\" waits until %s (%s), then attempt %d starts. The last one: %s."):format(name,
-    clock(task.next_at),
-    task.next_at > native.clock.wall() and "in "
-      .. duration.short(task.next_at - native.clock.wall()) or "now",
-    task.attempt or 1, task.failure or "failed")
-end
-function task_sentence.renting(name, task)
-  return ("Task \"%s\" waits for an instance, since %s."):format(name, ago(task.since))
-end
-function task_sentence.setup(name, task)
-  return ("Task \"%s\" is in its setup on %s, since %s."):format(name, task.instance,
-    ago(task.since))
-end
-function task_sentence.syncing(name, task)
-  return ("Task \"%s\" moves files, since %s."):format(name, ago(task.since))
-end
-function task_sentence.running(name, task)
-  return ("Task \"%s\" runs attempt %d%s, since %s."):format(name, task.attempt or 1,
-    task.instance and " on " .. task.instance or "", ago(task.since))
-end
-function task_sentence.pausing(name, task)
-  return ("Task \"%s\" was told to write a checkpoint and end, %s ago."):format(name,
-    ago(task.since))
-end
-function task_sentence.held(name, task)
-  return ("Task \"%s\" has ended for a pause, but what it did is not here in a checkpoint; its "
-    .. "instance is kept, since %s."):format(name, ago(task.since))
-end
-function task_sentence.paused(name, task)
-  return ("Task \"%s\" is paused after attempt %d."):format(name, task.attempt or 1)
-end
-function task_sentence.failed(name, task)
-  return ("Task \"%s\" failed%s."):format(name, task.failure and ": " .. task.failure or "")
+--- Of a run that a process owns now.
+local function owned_sentence(row, events)
+  local resumed <const> = past.newest(events, "run_resumed")
+  local taken <const> = resumed and (", which took it up%s at %s"):format(person(resumed.data),
+    clock(resumed.at)) or ""
+  return ("Run %s is %s; it began %s ago and is in process %d on %s%s."):format(row.id, row.state,
+    ago(row.created), row.owner.pid, row.owner.host, taken)
 end
 
---- What happened to attempts, and what the policies decided.
-local function past(events)
-  local out <const> = {}
-  local decisions <const> = { retrying = true, failed_over = true, failed = true, paused = true }
-  for _, event in ipairs(events) do
-    local data <const> = event.data
-    if data.task and data.attempt and data.message and not decisions[event.kind] then
-      out[#out + 1] = ("%s  attempt %d of \"%s\" ended as %s: %s"):format(clock(event.at),
-        data.attempt, data.task, event.kind,
-        data.message)
-    elseif event.kind == "retrying" then
-      out[#out + 1] = ("%s  the policy said: attempt %d %s%s"):format(clock(event.at), data.attempt,
-        data.wait > 0 and "after " .. duration.short(data.wait) or "at once", data.why and " ("
-          .. data.why .. ")" or "")
-    elseif event.kind == "failed_over" then
-      out[#out + 1] = ("%s  the policy said: another offer%s"):format(clock(event.at), data.why
-        and " (" .. data.why .. ")" or "")
-    elseif event.kind == "failed" then
-      out[#out + 1] = ("%s  \"%s\" failed for good%s"):format(clock(event.at), data.task, data.why
-        and ": " .. data.why or "")
-    elseif event.kind == "param_set" then
-      out[#out + 1] = ("%s  %s was set to %s%s"):format(clock(event.at), data.name,
-        tostring(data.value), data.by and " by " .. data.by or "")
-    elseif event.kind == "pause_refused" or event.kind == "pause_held" then
-      out[#out + 1] = ("%s  the pause of \"%s\" had to wait: %s"):format(clock(event.at), data.task,
-        data.message)
-    elseif event.kind == "checkpoint_invalid" then
-      out[#out + 1] = ("%s  checkpoint %s is damaged and was not used: %s"):format(clock(event.at),
-        data.checkpoint, data.message)
-    elseif event.kind == "skipped" then
-      out[#out + 1] = ("%s  \"%s\" was skipped, because \"%s\" failed"):format(clock(event.at),
-        data.task, data.after)
-    elseif event.kind == "offer_failed" or event.kind == "release_failed"
-      or event.kind == "sync_failed" then
-      out[#out + 1] = ("%s  %s: %s"):format(clock(event.at), (event.kind:gsub("_", " ")),
-        data.message)
-    end
-  end
-  return out
+local function first_sentence(row, events, instances)
+  local first <const> = state_sentence[row.state]
+  if first then return first(row, events, instances) end
+  return row.owner and owned_sentence(row, events) or interrupted_sentence(row, events)
 end
 
 --- When an instance ends itself, where nobody prevents it or its lifetime does.
@@ -171,30 +155,36 @@ local function lease_sentence(row, instance)
     duration.short(math.max(0, last - native.clock.wall())))
 end
 
+local function is_over(instance)
+  local by <const> = lease.ends_by(instance)
+  return by ~= nil and by <= native.clock.wall()
+end
+
+local function add_instances(out, row, instances)
+  local hourly, names = 0, {}
+  for _, instance in ipairs(instances) do
+    if not is_over(instance) then
+      hourly = hourly + instance.price
+      names[#names + 1] = instance.name
+    end
+  end
+  if #names > 0 then
+    out[#out + 1] = ("It has %s (%s) at %s; it cost %s until now."):format(
+      many(#names, "live instance", "live instances"), table.concat(names, ", "),
+      money.format_price(hourly), money.format(row.cost or 0))
+  end
+  for _, instance in ipairs(instances) do out[#out + 1] = lease_sentence(row, instance) end
+end
+
 --- The sentences, newest knowledge first, and the history.
 ---@return string[] sentences, string[] history
 function M.explain(row, events, shown, instances)
-  local first <const> = state_sentence[row.state]
-  local out <const> = { first and first(row, events) or open_sentence(row) }
-  if not row.finished then
-    for key, task in list.sorted(shown) do
-      local name <const> = key:match("^task/(.*)$")
-      local say <const> = name and task_sentence[task.state]
-      if say then out[#out + 1] = say(name, task) end
-    end
-  end
-  local hourly, names = 0, {}
-  for _, instance in ipairs(instances) do
-    hourly = hourly + instance.price
-    names[#names + 1] = instance.name
-  end
-  if #names > 0 then
-    out[#out + 1] = ("It has %d live %s (%s) at %s; it cost %s until now."):format(#names,
-      #names == 1 and "instance" or "instances", table.concat(names, ", "),
-        money.format_price(hourly), money.format(row.cost or 0))
-  end
-  for _, instance in ipairs(instances) do out[#out + 1] = lease_sentence(row, instance) end
-  return out, past(events)
+  local out <const> = { first_sentence(row, events, instances) }
+  local over <const> = {}
+  for _, instance in ipairs(instances) do over[instance.name] = is_over(instance) end
+  tasks.add(out, row, events, shown, over)
+  add_instances(out, row, instances)
+  return out, past.lines(events)
 end
 
 function M.run(arguments, context)

@@ -29,6 +29,7 @@ M.catalogue = {
   { name = "release_failed", help = "an instance could not be ended; choline gc tries again" },
   { name = "sync_done", help = "files were transferred" },
   { name = "sync_failed", help = "files could not be transferred" },
+  { name = "sync_recovered", help = "a repeated sync that had failed works again" },
   { name = "checkpoint_pulled", help = "a complete checkpoint is here, and verified" },
   { name = "checkpoint_repeated",
     help = "a checkpoint was not what the instance has, and came again" },

@@ -11,6 +11,7 @@ local M = {}
 ---@field count integer    orders to pause until now
 ---@field over integer     those of them after which somebody wanted to go on
 ---@field now boolean      the last of them does not ask for a checkpoint
+---@field by string|nil    who gave the last of them
 local Pause <const> = {}
 Pause.__index = Pause
 
@@ -41,8 +42,9 @@ end
 
 --- An order has come.
 ---@param now boolean   without a checkpoint, when there is none
-function Pause:order(now)
-  self.count, self.now = self.count + 1, now
+---@param by? string
+function Pause:order(now, by)
+  self.count, self.now, self.by = self.count + 1, now, by
   wake(self)
 end
 
@@ -120,7 +122,8 @@ end
 ---@param by_policy? boolean   nobody has ordered it
 function Pause:park(events, name, number, by_policy)
   self:serve(name)
-  events:emit("paused", { task = name, number = number }, key("paused", name, number))
+  events:emit("paused", { task = name, number = number, by = not by_policy and self.by or nil,
+    policy = by_policy or nil }, key("paused", name, number))
   local until_now <const>, fact <const> = self.count, key("resumed", name, number)
   if self.facts[fact] then
     -- A step of its own: it is answered only when the whole record was delivered, so that what

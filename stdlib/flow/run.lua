@@ -168,7 +168,7 @@ end
 
 local orders <const> = {}
 
-function orders.pause(ctx, order) ctx.pause:order(order.now == true) end
+function orders.pause(ctx, order) ctx.pause:order(order.now == true, order.by) end
 function orders.resume(ctx) ctx.pause:go_on() end
 
 function orders.set(ctx, order)

@@ -118,6 +118,13 @@ local function say_failed(ctx, live, sync, why)
   })
 end
 
+--- Its key is its own, so that the numbers of other events are what they were without it.
+local function say_recovered(ctx, live, sync)
+  live.recovered = (live.recovered or 0) + 1
+  ctx.events:emit("sync_recovered", { sync = sync.name, instance = live.name },
+    ("sync_recovered/%s/%s/%d"):format(live.label, sync.name, live.recovered))
+end
+
 --- Transfers and says in an event when it did not work. Gives the failure, or nil.
 ---@async
 ---@param quiet_absent boolean   no word about a source that is not there (yet)
@@ -148,6 +155,7 @@ function M.follow(ctx, live, sync)
       local why
       if ok then why = tell(ctx, live, sync, done) else why = failure.from(done) end
       if why and (why.kind == "cancelled" or why.kind == "divergence") then error(done, 0) end
+      if told and not why then say_recovered(ctx, live, sync) end
       if why and why.message ~= told then say_failed(ctx, live, sync, why) end
       told = why and why.message
     end

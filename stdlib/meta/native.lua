@@ -191,6 +191,7 @@ function native.chunk.is_native(fn) end
 ---@field budget number|nil
 ---@field seed integer
 ---@field owner { host: string, pid: integer, since: number }|nil  nil when nobody owns it now
+---@field last_owner { host: string, pid: integer, since: number }|nil  who had it last
 ---@field cost number          USD until now, from the instances' rows
 ---@field failure table|nil
 native.store = {}

@@ -102,6 +102,7 @@ end
 function say.sync_failed(data)
   return ("sync %s: failed (%s): %s"):format(data.sync, data.reason, data.message)
 end
+function say.sync_recovered(data) return ("sync %s: works again"):format(data.sync) end
 function say.checkpoint_pulled(data)
   return ("checkpoint %s%s is here"):format(data.checkpoint, step_text(data))
 end

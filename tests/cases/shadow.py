@@ -1,6 +1,6 @@
 """Shadow replay: the runs that a test left behind are entered again in fresh processes, over a
-copy of their store, and must take the same steps. CHOLINE_TEST_REPLAY seals the process: where the record
-ends it ends, and it touches nothing on the way.
+copy of their store, and must take the same steps. CHOLINE_TEST_REPLAY seals the process: where the
+record ends it ends, and it touches nothing on the way.
 """
 
 import shutil

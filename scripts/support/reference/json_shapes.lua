@@ -25,8 +25,8 @@ return {
   { command = "why", summary = "An object.", fields = {
     { "id", "string", "the run's id" },
     { "state", "string", "as in `ls`" },
-    { "why", "array", "sentences" },
-    { "history", "array", "what led there" },
+    { "why", "array", "sentences: of the run, its tasks, its syncs and its instances" },
+    { "history", "array", "what led there: texts, oldest first, each with its time" },
   } },
   { command = "plan", summary = "An object.", fields = {
     { "name", "string", "of the cholfile" },
