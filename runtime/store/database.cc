@@ -34,8 +34,10 @@ std::string uri_escaped(const std::string& path) {
 
 Result<std::unique_ptr<Database>> Database::open(const std::string& path, Access access) {
   int flags = SQLITE_OPEN_NOMUTEX;  // one thread owns the connection
-  flags |=
-      access == Access::write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+  if (access == Access::write)
+    flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  else
+    flags |= access == Access::alone ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
   std::string name = path;
   if (access == Access::still) {
     flags |= SQLITE_OPEN_URI;
@@ -48,6 +50,11 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Access
   if (code != SQLITE_OK) return db->error("open", code, errno);
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, kBusyMilliseconds);
+  if (access != Access::alone) return db;
+  // The index of the log is then in memory; and nothing is moved out of the log at the end.
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  Status set = db->script("PRAGMA locking_mode=EXCLUSIVE; PRAGMA query_only=ON");
+  if (!set) return set.error();
   return db;
 }
 
@@ -100,8 +107,8 @@ Error Database::error(std::string_view what, int code, int system_error) const {
   if (plain == SQLITE_NOTADB || plain == SQLITE_CORRUPT) {
     return Error(ErrorKind::io,
                  head + std::string(sqlite3_errmsg(handle_)) +
-                     "; put back a copy of it, or move it away to start with an empty store "
-                     "(instances that still run are then found by 'choline instances')",
+                     "; put back a copy of it, or move it away to start with an empty one, into "
+                     "which 'choline recover' takes what still runs",
                  fields);
   }
   std::string why = handle_ ? sqlite3_errmsg(handle_) : sqlite3_errstr(code);

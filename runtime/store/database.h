@@ -22,7 +22,8 @@ constexpr int kBusyMilliseconds = 10'000;
 class Database {
  public:
   // still: to be read only, and nobody is writing; needs no file beside it.
-  enum class Access { write, read, still };
+  // alone: to be read with its log when no file beside it can be made; keeps all others out.
+  enum class Access { write, read, still, alone };
   static Result<std::unique_ptr<Database>> open(const std::string& path, Access access);
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;

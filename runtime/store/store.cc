@@ -83,6 +83,27 @@ Result<std::unique_ptr<Database>> open_for_reading(const std::string& path) {
   return Database::open(path, has_log ? Database::Access::read : Database::Access::still);
 }
 
+Result<std::unique_ptr<Database>> try_reading(const std::string& path, Database::Access access) {
+  Result<std::unique_ptr<Database>> db = Database::open(path, access);
+  if (!db) return db;
+  if (Status good = check_schema(**db); !good) return good.error();
+  return db;
+}
+
+// On a full disk not even the small files can be made that writing needs beside the database. What
+// is there can be read without them.
+Result<std::unique_ptr<Database>> open_on_full_disk(const std::string& path) {
+  Result<std::unique_ptr<Database>> db = try_reading(path, Database::Access::read);
+  if (db) return db;
+  std::error_code code;
+  bool has_log = std::filesystem::file_size(path + "-wal", code) > 0 && !code;
+  return try_reading(path, has_log ? Database::Access::alone : Database::Access::still);
+}
+
+bool is_disk_full(const Error& error) {
+  return error.fields.is_object() && error.fields.value("errno", "") == "ENOSPC";
+}
+
 // SQLite opens a file without write permission read-only without a word, so ask.
 bool can_write(const std::string& path) {
   return ::access(path.c_str(), W_OK) == 0 || errno == ENOENT;
@@ -186,6 +207,11 @@ Result<std::unique_ptr<Store>> Store::open(Loop& loop, const std::string& folder
   Result<std::unique_ptr<Database>> db = Error(ErrorKind::io, "");
   if (can_write(folder) && can_write(path)) {
     db = open_for_writing(path);
+    if (!db && is_disk_full(db.error())) {
+      read_only = db.error();
+      db = open_on_full_disk(path);
+      if (!db) return *read_only;  // nothing there to read either
+    }
     if (!db) return db.error();
   } else {
     read_only = errno_error("write to the store '" + path + "'", errno);

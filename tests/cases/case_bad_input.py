@@ -220,8 +220,19 @@ task "hello" { on = box, run = "echo hello" }
     def test_a_disk_too_small_for_the_agent_fails_the_run_with_a_sentence(self):
         self.run_on_small_disk("400k", code=5)  # an instance that cannot be had
 
-    def test_a_disk_that_becomes_full_fails_the_run_with_a_sentence(self):
-        self.run_on_small_disk("4m", code=1)
+    def test_files_that_may_grow_no_more_fail_the_run_and_a_stop_ends_what_it_left(self):
+        self.write("small", "#!/bin/sh\ntrap '' XFSZ; ulimit -f 4096; exec \"$@\"\n", 0o755)
+        self.cholfile(self.TALK)
+        result = self.choline(CHOLINE, "run", program=self.work / "small", code=1)
+        self.assert_clean(result.err)
+        self.assertRegex(result.err, "(?i)no space left|disk is full|file too large|signal 25")
+        self.choline("stop")
+        self.assert_nothing_lives()
+
+    TALK = """
+local box = instance "box" { from = { here {} } }
+task "talk" { on = box, run = "yes 'some words for the log' | head -c 9000000" }
+"""
 
     def run_on_small_disk(self, size, code):
         """A small file system of its own where this user may mount one; else a limit on the size of
@@ -233,10 +244,7 @@ task "hello" { on = box, run = "echo hello" }
         limit = "trap '' XFSZ; ulimit -f 64; exec"
         start = f"exec {mount} {size}" if can_mount else limit
         self.write("small", f"#!/bin/sh\n{start} \"$@\"\n", 0o755)
-        self.cholfile("""
-local box = instance "box" { from = { here {} } }
-task "talk" { on = box, run = "yes 'some words for the log' | head -c 9000000" }
-""")
+        self.cholfile(self.TALK)
         result = self.choline(CHOLINE, "run", program=self.work / "small", code=code)
         self.assert_clean(result.err)
         self.assertRegex(result.err, "(?i)no space left|disk is full|file too large")

@@ -154,13 +154,13 @@ class Update(Case):
     def test_a_shorter_wait_counts_from_when_it_began(self):
         self.cholfile(ATTEMPTS)
         run = self.start("run")
-        self.wait_until(lambda: "then attempt 2" in self.choline("why", code=None).out, "the retry")
+        self.wait_until(lambda: "for attempt 2" in self.choline("why", code=None).out, "the retry")
         run.signal(signal.SIGKILL)
         run.wait()
         [row] = self.runs()
         why = self.choline("why", row["id"]).out
-        self.assert_says(why, "interrupted", 'Task "train" waits until', "then attempt 2 starts",
-                         "ended as crashed", "the policy said: attempt 2")
+        self.assert_says(why, "interrupted", 'Task "train" was to begin attempt 2 at',
+                         "a resume keeps to that", "ended as crashed", "the policy said: attempt 2")
         self.change('"2h"', '"1s"')
         what = self.plan(row["id"])
         self.assertEqual([each["verb"] for each in what["changed"]], ["wait.sleep"])
