@@ -203,7 +203,7 @@ ModelResult explore(const ModelOptions& options) {
   make_template(blank);
   crash_points_on = true;
   ModelResult result;
-  Chooser chooser(options.faults);
+  Chooser chooser(options.faults, options.share, options.shares);
   do {
     fs::remove_all(state);
     fs::copy(blank, state, fs::copy_options::recursive);

@@ -13,6 +13,7 @@ struct ModelOptions {
   double settle = 9;  // seconds that the provider declares; flight and lag are 4 each
   int faults = 3;     // at most so many in one history
   bool first_only = false;
+  int share = 0, shares = 1;  // of the histories with a fault
   std::string folder;  // on a fast file system; it is emptied
 };
 

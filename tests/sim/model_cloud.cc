@@ -9,6 +9,7 @@ namespace choline::sim {
 namespace {
 
 constexpr double kDelay = 0.1;   // seconds of a request or a reply that is not late
+constexpr double kPartial = 12;  // seconds that lists stay incomplete: beyond the time to settle
 constexpr double kPatience = 1;  // until the reply to a launch is given up
 const std::string kNoAnswer = "model: no answer";
 
@@ -31,10 +32,21 @@ void Chooser::begin() {
 }
 
 bool Chooser::next() {
-  while (!path_.empty() && path_.back().taken + 1 >= path_.back().ways) path_.pop_back();
-  if (path_.empty()) return false;
-  ++path_.back().taken;
+  do {
+    while (!path_.empty() && path_.back().taken + 1 >= path_.back().ways) path_.pop_back();
+    if (path_.empty()) return false;
+    ++path_.back().taken;
+  } while (skips());
   return true;
+}
+
+// Is the last choice the first fault, and another's?
+bool Chooser::skips() const {
+  for (size_t at = 0; at + 1 < path_.size(); ++at) {
+    if (path_[at].taken > 0) return false;
+  }
+  size_t place = path_.size() + static_cast<size_t>(path_.back().taken);
+  return place % static_cast<size_t>(shares_) != static_cast<size_t>(share_);
 }
 
 std::string Chooser::told() const {
@@ -144,9 +156,11 @@ Co<Result<Found>> ModelProvider::find(std::string tag) {
     bool seen = server.tag == tag && server.seen_at <= now && server.ended == 0;
     if (seen) found.instances.push_back(instance_of(server));
   }
-  int way = dead_ ? 0 : cloud_.chooser.choose(3, "list");
+  bool partial = now < cloud_.partial_until;
+  int way = dead_ ? 0 : cloud_.chooser.choose(partial ? 2 : 3, "list");
   if (way == 1) co_return Error(ErrorKind::transient, kNoAnswer);
-  if (way == 2) {
+  if (way == 2) cloud_.partial_until = now + kPartial;
+  if (partial || way == 2) {
     found.complete = false;
     found.instances.clear();
   }

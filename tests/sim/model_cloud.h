@@ -14,9 +14,11 @@ namespace choline::sim {
 constexpr double kFlight = 4, kLag = 4;  // seconds: of a request, and of a list, at most
 
 // Goes through all sequences of choices, depth first. Beside the first way each costs one fault.
+// Of several that share the work each takes its part of the places and ways of the first fault.
 class Chooser {
  public:
-  explicit Chooser(int faults) : faults_(faults) {}
+  explicit Chooser(int faults, int share = 0, int shares = 1)
+      : faults_(faults), share_(share), shares_(shares) {}
 
   int choose(int ways, const char* what);
   void begin();  // of the next history
@@ -30,7 +32,8 @@ class Chooser {
   };
   std::vector<Choice> path_;
   size_t at_ = 0;
-  int faults_, left_ = 0;
+  bool skips() const;
+  int faults_, share_, shares_, left_ = 0;
 };
 
 struct ModelServer {
@@ -57,6 +60,7 @@ struct ModelCloud {
   };
   Chooser& chooser;
   double now = 0;
+  double partial_until = 0;
   std::vector<Flight> flights;
   std::vector<ModelServer> servers;
   std::string violation;
