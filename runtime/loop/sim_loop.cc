@@ -96,6 +96,10 @@ void SimLoop::suspend(double seconds) {
   clock_jumped();
 }
 
+void SimLoop::stall(double seconds) {
+  now_ += seconds;
+}
+
 // Delivers what is ready, asking the kernel. True when a handler ran.
 bool SimLoop::poll_watches(bool block) {
   std::vector<pollfd> polls;

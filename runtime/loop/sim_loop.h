@@ -38,6 +38,7 @@ class SimLoop : public Loop {
   // For the test that holds the strings.
   void jump_wall(double seconds);  // somebody sets the clock; handlers run on the next turn
   void suspend(double seconds);    // the machine sleeps: both clocks move on, then it wakes
+  void stall(double seconds);      // only this process stood still, and nothing tells it so
   void raise_signal(int number);   // as if the process had got it
   void run_for(double seconds);    // run(), at most so long in virtual time
   size_t timers_waiting() const { return timers_.size(); }

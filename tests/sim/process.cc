@@ -242,8 +242,14 @@ void Process::run_for(double seconds) {
   running = nullptr;
 }
 
-void Process::wake() {
-  if (world_.now() > line_.now()) loop_.suspend(world_.now() - line_.now());
+void Process::wake(bool told) {
+  double missed = world_.now() - line_.now();
+  if (missed <= 0) return;
+  if (told) {
+    loop_.suspend(missed);
+  } else {
+    loop_.stall(missed);
+  }
 }
 
 void Process::die() {

@@ -34,8 +34,9 @@ class Process {
 
   // Until it has ended, died, or `seconds` of virtual time have passed.
   void run_for(double seconds);
-  // The machine was asleep, or this process was: time has passed without it.
-  void wake();
+  // Time has passed without it: its machine was asleep, or the process alone stood still, which
+  // nothing tells it.
+  void wake(bool told);
 
   bool over() const { return exit_code_.has_value() || line_.dead; }
   bool died() const { return died_; }

@@ -128,7 +128,7 @@ class Story {
                ignored);  // as a server of locks that restarts
     std::unique_ptr<Process> heir = begin(options());
     heir->run_for(dice_.between(0.1, 60));
-    zombie->wake();
+    zombie->wake(world_.seed() % 3 == 0);
     for (int slices = 0; slices < 4000 && !zombie->over(); ++slices) {
       zombie->run_for(0.5);
       if (!heir->over()) heir->run_for(0.5);
