@@ -16,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr double kDay = 86400;
+constexpr int kLooks = 30;       // seconds within which a process has looked whether its run is its
 constexpr int kWholeEvery = 10;  // every so many seeds run with the whole stdlib
 
 class Story {
@@ -129,7 +130,7 @@ class Story {
     std::unique_ptr<Process> heir = begin(options());
     heir->run_for(dice_.between(0.1, 60));
     zombie->wake(world_.seed() % 3 == 0);
-    for (int slices = 0; slices < 4000 && !zombie->over(); ++slices) {
+    for (int slices = 0; slices < 2 * kLooks && !zombie->over(); ++slices) {
       zombie->run_for(0.5);
       if (!heir->over()) heir->run_for(0.5);
     }
