@@ -105,11 +105,7 @@ Error Database::error(std::string_view what, int code, int system_error) const {
     return Error(ErrorKind::conflict, head + sqlite3_errmsg(handle_), fields);
   }
   if (plain == SQLITE_NOTADB || plain == SQLITE_CORRUPT) {
-    return Error(ErrorKind::io,
-                 head + std::string(sqlite3_errmsg(handle_)) +
-                     "; put back a copy of it, or move it away to start with an empty one, into "
-                     "which 'choline recover' takes what still runs",
-                 fields);
+    return damaged(what, sqlite3_errmsg(handle_), std::move(fields));
   }
   std::string why = handle_ ? sqlite3_errmsg(handle_) : sqlite3_errstr(code);
   if (plain == SQLITE_CANTOPEN || plain == SQLITE_IOERR) {
@@ -117,6 +113,14 @@ Error Database::error(std::string_view what, int code, int system_error) const {
     return Error(ErrorKind::io, head + why, fields);
   }
   return Error(ErrorKind::invalid, head + why, fields);
+}
+
+Error Database::damaged(std::string_view what, const std::string& why, Json fields) const {
+  return Error(ErrorKind::io,
+               std::string(what) + " the store '" + path_ + "' failed: " + why +
+                   "; put back a copy of it, or move it away to start with an empty one, into "
+                   "which 'choline recover' takes what still runs",
+               std::move(fields));
 }
 
 Result<sqlite3_stmt*> Database::take(std::string_view sql) {
@@ -209,7 +213,7 @@ Json Query::json(int column) {
   if (is_null(column)) return nullptr;
   Result<Json> value = parse_json(text(column));
   if (value) return std::move(*value);
-  if (!error_) error_ = value.error();
+  if (!error_) error_ = db_.damaged("read", "it is damaged: " + value.error().message);
   return nullptr;
 }
 

@@ -39,6 +39,8 @@ class Database {
   // The error of SQLite's `code`: what failed, why, what to do next. `system_error` is errno as the
   // call left it.
   Error error(std::string_view what, int code, int system_error) const;
+  // The error of content that choline has not written so.
+  Error damaged(std::string_view what, const std::string& why, Json fields = {}) const;
 
  private:
   friend class Query;

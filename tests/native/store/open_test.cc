@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <barrier>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -151,6 +152,64 @@ TEST_CASE("a file that is no database is refused with what to do") {
   REQUIRE_FALSE(store.ok());
   CHECK(store.error().kind == ErrorKind::io);
   CHECK(contains(store.error().message, "not a database"));
+}
+
+TEST_CASE("a row that choline has not written so is an error that names the store") {
+  TempFolder temp;
+  SimLoop loop;
+  auto store = open_store(loop, temp.path());
+  add_run(*store, a_run("r1"));
+  REQUIRE_OK(store->db().script("UPDATE run SET params = 'CHOL'"));
+  Result<std::optional<RunRow>> row = get_run(store->db(), "r1", 2000);
+  REQUIRE_FALSE(row.ok());
+  CHECK(row.error().kind == ErrorKind::io);
+  CHECK(contains(row.error().message, temp.path() + "/store.db' failed: it is damaged"));
+  CHECK(contains(row.error().message, "choline recover"));
+}
+
+TEST_CASE("a full disk lets a store be read, with what is only in its log") {
+  TempFolder temp;
+  if (::mount("tmpfs", temp.path().c_str(), "tmpfs", 0, "size=1m") != 0) {
+    MESSAGE("needs the right to mount");
+    return;
+  }
+  std::string folder = temp.path() + "/state";
+  for (bool in_log : {false, true}) {
+    std::filesystem::create_directory(folder);
+    {
+      SimLoop loop;
+      TempFolder other;
+      auto store = open_store(loop, other.path());
+      add_run(*store, a_run("r1"));
+      if (!in_log) store.reset();
+      for (const char* name : {"/store.db", "/store.db-wal"}) {
+        std::error_code absent;
+        std::filesystem::copy(other.path() + name, folder + name, absent);
+      }
+    }
+    CHECK(std::filesystem::exists(folder + "/store.db-wal") == in_log);
+    std::FILE* ballast = std::fopen((temp.path() + "/ballast").c_str(), "w");
+    REQUIRE(ballast != nullptr);
+    std::string block(4096, 'x');
+    while (std::fwrite(block.data(), 1, block.size(), ballast) == block.size()) continue;
+    std::fclose(ballast);  // fails: the last block did not fit
+    SimLoop loop;
+    Result<std::unique_ptr<Store>> store = Store::open(loop, folder);
+    REQUIRE_OK(store);
+    CHECK_FALSE((*store)->writable());
+    Result<std::optional<RunRow>> row = get_run((*store)->db(), "r1", 2000);
+    REQUIRE_OK(row);
+    CHECK(row->has_value());
+    CHECK(contains(describe(add_big_event(**store, 1)), "the disk is full"));
+    store->reset();
+    ::unlink((temp.path() + "/ballast").c_str());
+    store = Store::open(loop, folder);
+    REQUIRE_OK(store);
+    CHECK(describe(add_big_event(**store, 1)) == "ok");
+    store->reset();
+    std::filesystem::remove_all(folder);
+  }
+  CHECK(::umount(temp.path().c_str()) == 0);
 }
 
 TEST_CASE("a read-only folder can be read, and a write to it says why it cannot be made") {
