@@ -147,8 +147,10 @@ end
 function answers.resume(self, request)
   if self.leaving then return native.run.reply(request.id, { leaving = true }) end
   local waits = false
-  for _, state in pairs(self.ctx.states) do
-    waits = waits or state == "paused" or state == "held"
+  if not native.run.replaying() then -- what was paused before is no news
+    for _, state in pairs(self.ctx.states) do
+      waits = waits or state == "paused" or state == "held"
+    end
   end
   local accepted <const> = waits and not self.stopping
   if accepted then native.wait.pass("order", { verb = "resume", by = who(request) }) end

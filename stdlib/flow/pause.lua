@@ -117,6 +117,9 @@ function Pause:wait_quiet()
   quiet:wait()
 end
 
+--- Has somebody said already, before this process, that the task goes on after this pause?
+function Pause:is_answered(name, number) return self.facts[key("resumed", name, number)] == true end
+
 --- Parks the caller, unless it is to go on already.
 ---@async
 ---@param by_policy? boolean   nobody has ordered it

@@ -89,8 +89,10 @@ end
 
 local function park(self, by_policy)
   local name <const> = self.declaration.name
-  self.ctx:show_task(name, { state = "paused", attempt = #self.history,
-    since = native.clock.now() })
+  if not self.ctx.pause:is_answered(name, #self.history) then
+    self.ctx:show_task(name, { state = "paused", attempt = #self.history,
+      since = native.clock.now() })
+  end
   self.ctx.pool:rest(self.declaration.fields.on)
   self.ctx.pause:park(self.ctx.events, name, #self.history, by_policy)
   self.ctx.pool:wake(self.declaration.fields.on)
