@@ -59,7 +59,8 @@ local say <const> = {}
 function say.retrying(data) return "the policy said: " .. verdict.retrying(data) end
 function say.failed_over(data) return "the policy said: another offer" .. because(data) end
 function say.failed(data)
-  return ("\"%s\" failed for good%s"):format(data.task, data.why and ": " .. data.why or "")
+  local why <const> = data.why or not data.attempts and data.message
+  return ("\"%s\" failed for good%s"):format(data.task, why and ": " .. why or "")
 end
 function say.param_set(data)
   return ("%s was set to %s%s"):format(data.name, tostring(data.value),
@@ -99,7 +100,7 @@ function say.release_failed(data)
 end
 function say.instance_released(data)
   local usual <const> = not data.why or data.why == "stopped" or data.why == "no task needs it"
-    or data.why == "the run ends"
+    or data.why == "the run ends" or data.why == "end of its block"
   if usual then return nil end
   return ("%s was given back (%s); it cost %s"):format(data.label or data.instance, data.why,
     money.format(data.cost or 0))

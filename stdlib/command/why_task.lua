@@ -148,7 +148,8 @@ end
 local function failed_sentence(run, event)
   local data <const> = event.data
   local what <const> = data.code and ("%s, exit %d"):format(data.reason, data.code) or data.reason
-  return ("\"%s\" failed%s (%s): %s.%s%s `choline logs %s %s` shows all of it."):format(data.task,
+  return ("%s \"%s\" failed%s (%s): %s.%s%s `choline logs %s %s` shows all of it."):format(
+    data.attempts and "Task" or "Pipeline", data.task,
     data.attempts and (" after %d attempt%s"):format(data.attempts, data.attempts == 1 and ""
       or "s") or "", what, past.sentence(data.message), words(run, data.task, data.attempts),
     data.why and (" The policy said: give up, as %s."):format(data.why) or "", run, data.task)

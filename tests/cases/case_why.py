@@ -168,6 +168,16 @@ task "after" { on = box, after = "train", run = "true" }""")
                  f"`choline logs {run} train` shows all of it",
                  '"after" was skipped, because "train" failed', absent=("live instance",))
 
+    def test_its_pipeline_has_failed(self):
+        self.cholfile(BOX % ("", "") + """
+pipeline "sweep" (function()
+  local one <close> = box:acquire()
+  one:run "echo 'no data in /data' >&2; exit 4"
+end)""")
+        self.choline("run", code=1)
+        self.why("failed at ", 'Pipeline "sweep" failed (crashed): the command ended with exit 4',
+                 'Its last words were "no data in /data".', '"sweep" failed for good: the command')
+
     def test_it_was_interrupted(self):
         run = self.begin(LONG, more=', lease = "1h"')
         self.wait_for_log("begun")
