@@ -14,7 +14,7 @@ struct ModelOptions {
   int faults = 3;     // at most so many in one history
   bool first_only = false;
   int share = 0, shares = 1;  // of the histories with a fault
-  std::string folder;  // on a fast file system; it is emptied
+  std::string folder;         // on a fast file system; it is emptied
 };
 
 struct ModelResult {

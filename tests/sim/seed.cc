@@ -22,10 +22,7 @@ constexpr int kWholeEvery = 10;  // every so many seeds run with the whole stdli
 class Story {
  public:
   Story(uint64_t seed, std::string folder, bool tell)
-      : folder_(std::move(folder)),
-        tell_(tell),
-        world_(seed),
-        dice_(derived(seed, "story")) {
+      : folder_(std::move(folder)), tell_(tell), world_(seed), dice_(derived(seed, "story")) {
     result_.whole = seed % kWholeEvery == 0;
     crashes_ = dice_.chance(0.1) ? 0 : dice_.integer(1, 6);
     clocks_ = dice_.chance(0.2);
