@@ -164,8 +164,13 @@ function answers.set(self, request)
   if self.stopping then
     return native.run.reply(request.id, { accepted = false, why = "it is being stopped" })
   end
-  native.wait.pass("order", { verb = "set", name = name, value = value, by = who(request),
-    request = request.args.request })
+  local data <const> = { name = name, value = value, by = who(request),
+    request = request.args.request }
+  -- Kept before it is promised: a process that dies now leaves it to the next.
+  native.run.event("set_requested", data, "set_requested/" .. data.request)
+  native.run.set_state("running")
+  native.wait.pass("order", { verb = "set", name = name, value = value, by = data.by,
+    request = data.request })
   native.run.reply(request.id, { accepted = true })
 end
 

@@ -42,7 +42,7 @@ M.catalogue = {
   { name = "pause_refused", help = "a command without a checkpoint goes on" },
   { name = "pause_held",
     help = "a task's instance is kept, as what it did is not here in a checkpoint" },
-  { name = "set_requested", help = "somebody has set a param while no process owned the run" },
+  { name = "set_requested", help = "somebody wants a param set; the run takes it up when it can" },
   { name = "param_set", help = "somebody has set a param of the run" },
   { name = "paused", help = "a task waits for choline resume and costs nothing" },
   { name = "resumed", help = "a paused task goes on" },

@@ -36,8 +36,8 @@ Pool.__index = Pool
 ---@param ctx table   see flow/run
 ---@return flow.Pool
 function M.new(ctx)
-  local pool <const> = setmetatable({ ctx = ctx, entries = {}, lives = {}, made = {} },
-    Pool)
+  local pool <const> = setmetatable({ ctx = ctx, entries = {}, lives = {}, made = {},
+    resting = 0 }, Pool)
   for _, declaration in ipairs(ctx.program.instances) do
     pool.entries[declaration.name] = {
       name = declaration.name, fields = declaration.fields, where = declaration.where,
@@ -342,12 +342,35 @@ local function end_unused(self, entry)
   self:release(live, "paused")
 end
 
+--- Ends what lives when all that has begun is paused: what waits for it waits as long.
+---@param others integer   tasks and pipelines at work beside those that are paused
+local function end_if_quiet(self, others)
+  if self.resting == 0 or others > 0 then return end
+  for _, declaration in ipairs(self.ctx.program.instances) do
+    local entry <const> = self.entries[declaration.name]
+    local live <const> = entry.renting.live and entry.renting.live.value
+    if live and live.holders == 0 then
+      forget(entry, live)
+      self:release(live, "paused")
+    end
+  end
+end
+
 --- The last task that uses `name` releases its instance, or leaves it when it was declared so.
 ---@async
-function Pool:leave(name, cancelled)
+---@param unbegun? boolean   it was skipped
+function Pool:leave(name, cancelled, unbegun)
   local entry <const> = self:entry(name)
   entry.users = entry.users - 1
-  if entry.users > 0 then return end_unused(self, entry) end
+  if entry.users > 0 then
+    end_unused(self, entry)
+    -- What begins after this task will be paused, too.
+    local pause <const> = self.ctx.pause
+    if pause:is_ordered() and not unbegun then
+      end_if_quiet(self, pause.active - 1 - self.resting)
+    end
+    return
+  end
   local live <const> = entry.renting.live and entry.renting.live.value
   if not live then return end
   forget(entry, live)
@@ -369,13 +392,14 @@ end
 ---@async
 function Pool:rest(name)
   local entry <const> = self:entry(name)
-  entry.resting = entry.resting + 1
+  entry.resting, self.resting = entry.resting + 1, self.resting + 1
   end_unused(self, entry)
+  end_if_quiet(self, self.ctx.pause.active - self.resting)
 end
 
 function Pool:wake(name)
   local entry <const> = self:entry(name)
-  entry.resting = entry.resting - 1
+  entry.resting, self.resting = entry.resting - 1, self.resting - 1
 end
 
 --- Ends all that is left, but what is kept. Whoever cancels the run wants nothing kept.

@@ -57,6 +57,9 @@ end
 --- Is there an order that the task has not served?
 function Pause:wanted(name) return self.count > math.max(self.served[name] or 0, self.over) end
 
+--- Is there an order that is not over?
+function Pause:is_ordered() return self.count > self.over end
+
 --- The task does what it can about the orders until now.
 function Pause:serve(name) self.served[name] = self.count end
 

@@ -93,7 +93,7 @@ local function run_task(ctx, declaration)
   local blocker <const> = wait_before(ctx, declaration)
   if blocker then
     outcome.skipped = true
-    ctx.pool:leave(declaration.fields.on)
+    ctx.pool:leave(declaration.fields.on, false, true)
     ctx:show_task(name, { state = "skipped", since = native.clock.now() })
     ctx.events:emit("skipped", { task = name, after = blocker })
     return

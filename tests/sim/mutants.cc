@@ -1,5 +1,9 @@
 #include "sim/mutants.h"
 
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
 #include "base/mutant.h"
 
 namespace choline {
@@ -29,12 +33,29 @@ const std::vector<Mutant>& all_mutants() {
       {"no-fence", "the fence of the epoch"},
       {"no-keyed-start", "the same key for a start that is done again"},
       {"retry-doubt", "resolving a doubt before asking again"},
+      {"set-unkept", "keeping a set before it is promised", "stdlib/command/owner.lua",
+       "native.run.event(\"set_requested\", data, \"set_requested/\" .. data.request)"},
+      {"pause-keeps", "ending what waiting tasks would use when all else is paused",
+       "stdlib/flow/instance.lua", "  end_if_quiet(self, self.ctx.pause.active - self.resting)\n"},
   };
   return mutants;
 }
 
 void choose_mutant(const std::string& name) {
   chosen = name;
+}
+
+void mutate(const std::string& file, std::string& source) {
+  if (chosen.empty()) return;
+  for (const Mutant& each : all_mutants()) {
+    if (chosen != each.name || !each.file || file != each.file) continue;
+    size_t at = source.find(each.text);
+    if (at == std::string::npos) {
+      std::fprintf(stderr, "mutant %s: its text is not in %s\n", each.name, each.file);
+      std::_Exit(5);
+    }
+    source.erase(at, std::strlen(each.text));
+  }
 }
 
 }  // namespace sim

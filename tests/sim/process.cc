@@ -10,10 +10,12 @@
 
 #include "durable/instances.h"
 #include "durable/owned_run.h"
+#include "durable/requests.h"
 #include "loop/await.h"
 #include "native/module.h"
 #include "provider/providers.h"
 #include "sim/agent.h"
+#include "sim/mutants.h"
 #include "store/crash.h"
 
 namespace choline::sim {
@@ -168,7 +170,9 @@ const std::string& project_file(const std::string& path) {
   auto found = kept.find(path);
   if (found != kept.end()) return found->second;
   std::ifstream file(fs::path(CHOLINE_SOURCE_DIR) / path, std::ios::binary);
-  return kept[path] = std::string(std::istreambuf_iterator<char>(file), {});
+  std::string source(std::istreambuf_iterator<char>(file), {});
+  mutate(path, source);
+  return kept[path] = std::move(source);
 }
 
 void prepare_process() {
@@ -222,12 +226,14 @@ Process::Process(World& world, ProcessOptions options)
   at(options_.crash_after, [this] { die(); });
   at(options_.suspended_at, [this] { loop_.suspend(options_.suspended); });
   at(options_.jump_at, [this] { loop_.jump_wall(options_.jump); });
+  for (const Ask& wanted : options_.asks) at(wanted.at, [this, wanted] { ask(wanted); });
   running = nullptr;
 }
 
 Process::~Process() {
   line_.dead = true;  // whatever its end does, nobody outside hears of it
   running = this;
+  asking_.clear();
   host_.reset();
   all_processes.erase(services_.get());
   services_.reset();
@@ -267,6 +273,18 @@ void Process::exit_now(int code) {
   exit_code_ = code;
   line_.dead = true;
   loop_.stop();
+}
+
+void Process::ask(const Ask& wanted) {
+  if (over() || !services_->owned) return;
+  std::function<void(Result<std::optional<Json>>)> told =
+      [this, wanted](Result<std::optional<Json>> answer) {
+        if (line_.dead || !answer || !*answer) return;
+        answered_.push_back({wanted, line_.now(), **answer});
+        if (wanted.dies) die();
+      };
+  asking_.emplace_back(
+      send_request(loop_, services_->owned->folder(), wanted.verb, wanted.args, 10), told);
 }
 
 void Process::replace_natives() {

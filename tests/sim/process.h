@@ -7,11 +7,27 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
+#include "loop/co.h"
 #include "lua/host.h"
 #include "native/services.h"
 #include "sim/cloud.h"
 
 namespace choline::sim {
+
+// What another process asks of the one that owns the run, over its real socket.
+struct Ask {
+  double at = 0;  // seconds after its start
+  std::string verb;
+  Json args;
+  bool dies = false;  // the owner, as soon as the answer was heard
+};
+
+struct Answered {
+  Ask ask;
+  double at = 0;  // of the world
+  Json answer;
+};
 
 struct ProcessOptions {
   std::string state;    // the state folder
@@ -23,6 +39,7 @@ struct ProcessOptions {
   double suspended_at = 0;  // sleeps for `suspended` seconds then
   double suspended = 0;
   double jump_at = 0, jump = 0;  // the clock is set by so much then
+  std::vector<Ask> asks;
 };
 
 class Process {
@@ -47,6 +64,7 @@ class Process {
   Services& services() { return *services_; }
   Line& line() { return line_; }
   bool lost_its_run() const { return lost_its_run_; }
+  const std::vector<Answered>& answered() const { return answered_; }
 
   void die();
   void passed_point();
@@ -54,6 +72,7 @@ class Process {
  private:
   void replace_natives();
   void exit_now(int code);
+  void ask(const Ask& wanted);
 
   World& world_;
   ProcessOptions options_;
@@ -61,6 +80,8 @@ class Process {
   Line line_;
   std::unique_ptr<Services> services_;
   std::unique_ptr<Host> host_;
+  std::vector<Started> asking_;
+  std::vector<Answered> answered_;
   std::optional<int> exit_code_;
   std::string output_;
   long points_ = 0;

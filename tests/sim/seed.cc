@@ -16,14 +16,20 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr double kDay = 86400;
+constexpr double kEnough = 60;   // seconds for an order to be obeyed
 constexpr int kLooks = 30;       // seconds within which a process has looked whether its run is its
 constexpr int kWholeEvery = 10;  // every so many seeds run with the whole stdlib
 
 class Story {
  public:
   Story(uint64_t seed, std::string folder, bool tell)
-      : folder_(std::move(folder)), tell_(tell), world_(seed), dice_(derived(seed, "story")) {
+      : folder_(std::move(folder)),
+        tell_(tell),
+        world_(seed),
+        asker_(derived(seed, "asks")),
+        dice_(derived(seed, "story")) {
     result_.whole = seed % kWholeEvery == 0;
+    if (result_.whole && asker_.chance(0.8)) asks_ = asker_.integer(1, 4);
     crashes_ = dice_.chance(0.1) ? 0 : dice_.integer(1, 6);
     clocks_ = dice_.chance(0.2);
     zombie_ = dice_.chance(0.1);
@@ -49,7 +55,9 @@ class Story {
     if (!ended_ && zombie_) live_beside_a_zombie();
     if (!ended_) live_to_the_end();
     if (ended_) check_end();
-    if (ended_ && world_.violations().empty() && dice_.chance(0.3)) replay();
+    // A run that was stopped ends where its record does not say.
+    bool told = ended_ && !stopped_ && world_.violations().empty();
+    if (told && dice_.chance(0.3)) replay();
     result_.violations = world_.violations();
     result_.seconds = world_.now();
     result_.instances = static_cast<int>(world_.launches());
@@ -70,6 +78,7 @@ class Story {
       options.argv = {to_text(shape_)};
       if (!run.empty()) options.argv.push_back(run);
     }
+    if (result_.whole && !awake_) add_asks(options);
     if (clocks_ && !awake_ && dice_.chance(0.5)) {
       options.suspended_at = dice_.between(1, 100);
       options.suspended = dice_.between(1, 7200);
@@ -79,6 +88,25 @@ class Story {
       options.jump = dice_.between(-3600, 3600);
     }
     return options;
+  }
+
+  // Somebody wants something of the run, at any moment.
+  void add_asks(ProcessOptions& options) {
+    for (double at = 0; asks_ > 0 && asker_.chance(0.7); --asks_) {
+      Ask ask;
+      ask.at = at += asker_.between(0.01, asker_.chance(0.5) ? 10 : 200);
+      ask.dies = asker_.chance(0.3);
+      int kind = asker_.integer(1, 8);
+      bool now = asker_.chance(0.5);
+      ask.verb = kind <= 3 ? "pause" : kind <= 4 ? "resume" : kind <= 7 ? "set" : "stop";
+      ask.args = Json{{"now", now}};
+      if (ask.verb == "set") {
+        ask.args = {{"name", "rate"},
+                    {"value", asker_.integer(2, 9)},
+                    {"request", "r" + std::to_string(++asked_)}};
+      }
+      options.asks.push_back(std::move(ask));
+    }
   }
 
   std::string run_id() {
@@ -144,10 +172,15 @@ class Story {
   }
 
   void live_to_the_end() {
-    std::unique_ptr<Process> process = begin(options());
-    watch(*process, 3 * kDay);
-    after(*process, "last");
-    if (!ended_) world_.violate("stuck: the run does not end\n" + process->output());
+    std::string said;
+    for (int left = 12; left > 0 && !ended_; --left) {
+      std::unique_ptr<Process> process = begin(options());
+      watch(*process, 3 * kDay);
+      after(*process, "last");
+      said = process->output();
+      if (!process->over()) break;
+    }
+    if (!ended_) world_.violate("stuck: the run does not end\n" + said);
   }
 
   void watch(Process& process, double seconds) {
@@ -158,10 +191,46 @@ class Story {
   void after(Process& process, const std::string& what) {
     note(what, process);
     if (process.died()) ++result_.crashes;
+    result_.answers += static_cast<int>(process.answered().size());
+    for (const Answered& each : process.answered()) {
+      if (each.answer.value("accepted", false)) accepted_.push_back(each);
+    }
     if (!process.exit_code()) return;
+    if (paused(process)) return;
     code_ = *process.exit_code();
     ended_ = true;
     last_words_ = process.output();
+  }
+
+  bool was_asked(const std::string& verb) const {
+    return std::any_of(accepted_.begin(), accepted_.end(),
+                       [&](const Answered& each) { return each.ask.verb == verb; });
+  }
+
+  // A paused run costs nothing, and goes on when it is resumed.
+  bool paused(Process& process) {
+    Ledger ledger(folder_ + "/state");
+    if (process.exit_code() != 0 || ledger.one("SELECT state FROM run") != "paused") return false;
+    ++result_.pauses;
+    if (!was_asked("pause")) world_.violate("a run is paused that nobody paused");
+    for (const auto& row : ledger.ask("SELECT tag, state FROM res WHERE state NOT IN "
+                                      "('gone','void')")) {
+      world_.violate("open in the ledger of a paused run: " + row[0]);
+    }
+    if (second_may_hide()) return true;
+    for (const std::string& left : world_.alive()) world_.violate("alive in a pause: " + left);
+    return true;
+  }
+
+  // What was answered with yes is in the record, whatever came then.
+  void check_accepted(Ledger& ledger) {
+    for (const Answered& each : accepted_) {
+      if (each.ask.verb != "set" || world_.now() < each.at + kEnough) continue;
+      std::string request = each.ask.args.value("request", "");
+      bool kept =
+          ledger.one("SELECT count(*) FROM event WHERE key = 'param_set/" + request + "'") != "0";
+      if (!kept) world_.violate("a set that was accepted was forgotten: " + request);
+    }
   }
 
   void check_end() {
@@ -172,7 +241,9 @@ class Story {
     bool told_later = result_.whole && code_ == 8;
     if (state == "done" && told_later) code_ = 0;
     if (state == "failed" && told_later) code_ = 1;
-    if (state != "done" && state != "failed") {
+    stopped_ = state == "stopped" && was_asked("stop");
+    if (state == "done") check_accepted(ledger);
+    if (state != "done" && state != "failed" && !stopped_) {
       world_.violate("the run ended as '" + state + "' with exit " + std::to_string(code_) + ": " +
                      last_words_);
     }
@@ -259,14 +330,17 @@ class Story {
   std::string folder_;
   bool tell_;
   World world_;
+  Dice asker_;
   Dice dice_;
   SeedResult result_;
   int crashes_ = 0;
   bool clocks_ = false, zombie_ = false;
   Json shape_;
   bool awake_ = false;
-  bool ended_ = false;
+  bool ended_ = false, stopped_ = false;
   int code_ = 0;
+  int asks_ = 0, asked_ = 0;  // left, and numbers of sets
+  std::vector<Answered> accepted_;
   std::string last_words_;
 };
 

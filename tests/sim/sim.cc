@@ -25,7 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kUsage =
-    "usage: sim [--from SEED] [--seeds COUNT] [--workers N] [--record FOLDER]\n"
+    "usage: sim [--from SEED] [--seeds COUNT] [--step N] [--workers N] [--record FOLDER]\n"
     "       sim --seed SEED [--mutant NAME]     one seed, told\n"
     "       sim --regress FOLDER                the seeds of its files\n"
     "       sim --model [--faults COUNT]        every history of one create step, and what it "
@@ -33,7 +33,7 @@ constexpr const char* kUsage =
     "       sim --mutants [--seeds COUNT]       each guard taken away must be missed\n";
 
 struct Options {
-  uint64_t from = 1, seeds = 1000, workers = 0;
+  uint64_t from = 1, seeds = 1000, step = 1, workers = 0;
   std::string record, regress, mutant;
   bool mutants = false, one = false, model = false;
   int faults = 3;
@@ -41,7 +41,7 @@ struct Options {
 
 struct Totals {
   uint64_t seeds = 0, whole = 0, processes = 0, crashes = 0, replays = 0, zombies = 0,
-           instances = 0;
+           instances = 0, answers = 0, pauses = 0;
   double seconds = 0;
   std::map<uint64_t, std::string> failures;
 
@@ -53,6 +53,8 @@ struct Totals {
     replays += static_cast<uint64_t>(result.replays);
     zombies += static_cast<uint64_t>(result.zombies);
     instances += static_cast<uint64_t>(result.instances);
+    answers += static_cast<uint64_t>(result.answers);
+    pauses += static_cast<uint64_t>(result.pauses);
     seconds += result.seconds;
   }
 };
@@ -106,9 +108,9 @@ void work(const std::vector<uint64_t>& seeds, uint64_t worker, uint64_t workers,
   }
   std::error_code ignored;
   fs::remove_all(folder, ignored);
-  std::fprintf(report, "total %lu %lu %lu %lu %lu %lu %lu %f\n", totals.seeds, totals.whole,
+  std::fprintf(report, "total %lu %lu %lu %lu %lu %lu %lu %lu %lu %f\n", totals.seeds, totals.whole,
                totals.processes, totals.crashes, totals.replays, totals.zombies, totals.instances,
-               totals.seconds);
+               totals.answers, totals.pauses, totals.seconds);
   std::fclose(report);
   _exit(0);
 }
@@ -120,10 +122,10 @@ void take_line(const std::string& line, Totals& totals) {
     totals.failures[seed] = line.substr(static_cast<size_t>(used));
     return;
   }
-  unsigned long n[7] = {};
+  unsigned long n[9] = {};
   double seconds = 0;
-  if (std::sscanf(line.c_str(), "total %lu %lu %lu %lu %lu %lu %lu %lf", &n[0], &n[1], &n[2], &n[3],
-                  &n[4], &n[5], &n[6], &seconds) == 8) {
+  if (std::sscanf(line.c_str(), "total %lu %lu %lu %lu %lu %lu %lu %lu %lu %lf", &n[0], &n[1],
+                  &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8], &seconds) == 10) {
     totals.seeds += n[0];
     totals.whole += n[1];
     totals.processes += n[2];
@@ -131,6 +133,8 @@ void take_line(const std::string& line, Totals& totals) {
     totals.replays += n[4];
     totals.zombies += n[5];
     totals.instances += n[6];
+    totals.answers += n[7];
+    totals.pauses += n[8];
     totals.seconds += seconds;
   }
 }
@@ -171,7 +175,7 @@ Totals run_all(const std::vector<uint64_t>& seeds, uint64_t workers, bool first_
 
 std::vector<uint64_t> range(const Options& options) {
   std::vector<uint64_t> seeds;
-  for (uint64_t at = 0; at < options.seeds; ++at) seeds.push_back(options.from + at);
+  for (uint64_t at = 0; at < options.seeds; ++at) seeds.push_back(options.from + at * options.step);
   return seeds;
 }
 
@@ -188,10 +192,11 @@ int simulate(const Options& options, const std::vector<uint64_t>& seeds) {
   }
   std::printf(
       "%lu seeds (%lu with the stdlib) in %.1f s, %.0f a second: %lu processes, %lu crashes, "
-      "%lu zombies, %lu instances, %lu replays, %.0f virtual hours\n",
+      "%lu zombies, %lu instances, %lu replays, %lu requests answered, %lu pauses, %.0f virtual "
+      "hours\n",
       totals.seeds, totals.whole, took.count(), static_cast<double>(totals.seeds) / took.count(),
       totals.processes, totals.crashes, totals.zombies, totals.instances, totals.replays,
-      totals.seconds / 3600);
+      totals.answers, totals.pauses, totals.seconds / 3600);
   uint64_t failed = totals.failures.size();
   std::printf("%lu passed, %lu failed\n", seeds.size() - std::min<size_t>(seeds.size(), failed),
               failed);
@@ -330,6 +335,8 @@ Options read(int argc, char** argv) {
       options.from = number();
     else if (word == "--seeds")
       options.seeds = number();
+    else if (word == "--step")
+      options.step = number();
     else if (word == "--workers")
       options.workers = number();
     else if (word == "--record")

@@ -1,4 +1,6 @@
 -- Two tasks after one another on one instance and one beside them, with retries and failover.
+param "rate" { default = 1 }
+
 local box = instance "box" { from = { here { price = "$2/h" } } }
 local other = instance "other" { from = { here { price = "$1/h" } } }
 
@@ -12,7 +14,7 @@ task "prep" { on = box, run = "work 10",
 task "train" {
   on       = box,
   after    = "prep",
-  run      = "work 120",
+  run      = "work 120 {rate}",
   resume   = { from = "checkpoints", run = "work 60" },
   metrics  = { loss = { pattern = "loss=(%S+)", step = "step=(%d+)", goal = "min" } },
   retry    = retry { max = 5, on = { "crashed", "oom" }, wait = { "2s", up_to = "30s" } },
@@ -20,7 +22,7 @@ task "train" {
   timeout  = "1h",
 }
 
-task "eval" { on = other, run = "work 20",
+task "eval" { on = other, run = "work 20 {rate}",
   retry = retry { max = 2, on = { "crashed" }, wait = "1s" } }
 
 budget "$50"
