@@ -205,17 +205,19 @@ def docs(session):
 def sim(session):
     """The engine on virtual time over a world that fails it; its guards, each of which must be
     missed when it is taken away; and the real program, killed at its crash points."""
-    if not session.build(BUILD, targets=("choline_sim",)):
+    if not session.build(BUILD, targets=("choline", "choline_agent", "choline_sim")):
         return
     program = BUILD / "tests" / "choline_sim"
-    session.suite([program, "--seeds", "10000", "--record", "tests/regress"], "seeds")
+    session.suite([program, "--regress", "tests/regress"], "regress")
     session.suite([program, "--mutants", "--seeds", "1000"], "mutants")
-    if any((ROOT / "tests/regress").glob("seed-*")):
-        session.suite([program, "--regress", "tests/regress"], "regress")
+    session.suite([program, "--seeds", "10000", "--record", "tests/regress"], "seeds",
+                  timeout=1800)
     sweep = [sys.executable, "tests/sim/kill_sweep.py", BUILD, "--seconds", "120"]
     with ThreadPoolExecutor(2) as pool:  # the sweep mostly waits
-        pool.submit(session.suite, sweep, "kill-sweep", timeout=600)
-        pool.submit(session.suite, [program, "--model"], "model")
+        both = [pool.submit(session.suite, sweep, "kill-sweep", timeout=600),
+                pool.submit(session.suite, [program, "--model"], "model")]
+    for each in both:
+        each.result()  # raises what was raised there
 
 
 @phase("clang")

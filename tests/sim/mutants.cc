@@ -33,6 +33,7 @@ const std::vector<Mutant>& all_mutants() {
       {"no-fence", "the fence of the epoch"},
       {"no-keyed-start", "the same key for a start that is done again"},
       {"retry-doubt", "resolving a doubt before asking again"},
+      {"no-sync", "syncing each commit before it is believed"},
       {"set-unkept", "keeping a set before it is promised", "stdlib/command/owner.lua",
        "native.run.event(\"set_requested\", data, \"set_requested/\" .. data.request)"},
       {"pause-keeps", "ending what waiting tasks would use when all else is paused",

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <map>
 
+#include "base/mutant.h"
 #include "durable/instances.h"
 #include "durable/owned_run.h"
 #include "durable/requests.h"
@@ -17,6 +18,7 @@
 #include "sim/agent.h"
 #include "sim/mutants.h"
 #include "store/crash.h"
+#include "store/database.h"
 
 namespace choline::sim {
 
@@ -196,6 +198,9 @@ Process::Process(World& world, ProcessOptions options)
   folders.agent = "/bin/sh";  // is looked for, never sent
   services_ = std::make_unique<Services>(loop_, folders);
   all_processes[services_.get()] = this;
+  if (mutant("no-sync")) {
+    (void)(*services_->store())->db().script("PRAGMA synchronous=NORMAL");
+  }
   (*services_->providers())->add(std::make_unique<CloudProvider>(line_));
   (*services_->instances())->open_agent = [this](const Instance& instance) {
     return Result<std::unique_ptr<Link>>(open_agent_link(line_, instance.handle.id));

@@ -4,8 +4,10 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 
 #include "base/json.h"
+#include "power/power_vfs.h"
 #include "sim/ledger.h"
 #include "sim/process.h"
 
@@ -17,6 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr double kDay = 86400;
 constexpr double kEnough = 60;   // seconds for an order to be obeyed
+constexpr int kCutsEvery = 4;    // every so many seeds lose power where others only crash
 constexpr int kLooks = 30;       // seconds within which a process has looked whether its run is its
 constexpr int kWholeEvery = 10;  // every so many seeds run with the whole stdlib
 
@@ -29,6 +32,7 @@ class Story {
         asker_(derived(seed, "asks")),
         dice_(derived(seed, "story")) {
     result_.whole = seed % kWholeEvery == 0;
+    if (asker_.integer(1, kCutsEvery) == 1) power_.emplace();
     if (result_.whole && asker_.chance(0.8)) asks_ = asker_.integer(1, 4);
     crashes_ = dice_.chance(0.1) ? 0 : dice_.integer(1, 6);
     clocks_ = dice_.chance(0.2);
@@ -111,7 +115,9 @@ class Story {
 
   std::string run_id() {
     if (!fs::exists(folder_ + "/state/store.db")) return {};
-    return Ledger(folder_ + "/state").one("SELECT id FROM run ORDER BY created LIMIT 1");
+    Ledger ledger(folder_ + "/state");
+    bool begun = ledger.one("SELECT count(*) FROM sqlite_master WHERE name = 'run'") == "1";
+    return begun ? ledger.one("SELECT id FROM run ORDER BY created LIMIT 1") : std::string();
   }
 
   std::unique_ptr<Process> begin(ProcessOptions options) {
@@ -137,8 +143,24 @@ class Story {
     std::unique_ptr<Process> process = begin(wanted);
     watch(*process, 3 * kDay);
     after(*process, "crashed");
+    std::optional<PowerVfs::Image> image;
+    if (power_ && process->died()) image = power_->cut(asker_.next());
+    process.reset();
+    if (image) come_back(*image);
     world_.advance(world_.now() +
                    (dice_.chance(0.8) ? dice_.between(0, 20) : dice_.between(20, 4000)));
+  }
+
+  // What the disk has is what was synced, and by chance some of the rest.
+  void come_back(const PowerVfs::Image& image) {
+    ++result_.cuts;
+    power_.reset();
+    std::error_code ignored;
+    for (const char* end : {"", "-wal", "-shm"}) {
+      fs::remove(folder_ + "/state/store.db" + end, ignored);
+    }
+    power_.emplace();
+    power_->place(image, folder_ + "/state");
   }
 
   // A process that sleeps so long that another takes its run, and then wakes.
@@ -331,6 +353,7 @@ class Story {
   bool tell_;
   World world_;
   Dice asker_;
+  std::optional<PowerVfs> power_;  // beyond all that is open on it
   Dice dice_;
   SeedResult result_;
   int crashes_ = 0;

@@ -10,7 +10,8 @@ namespace choline::sim {
 
 struct SeedResult {
   std::vector<std::string> violations;
-  int processes = 0, crashes = 0, replays = 0, zombies = 0, instances = 0, answers = 0, pauses = 0;
+  int processes = 0, crashes = 0, replays = 0, zombies = 0, instances = 0, answers = 0, pauses = 0,
+      cuts = 0;
   bool whole = false;  // with the stdlib
   double seconds = 0;  // of virtual time
   std::string story;   // what each process said, when it is wanted

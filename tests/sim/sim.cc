@@ -41,7 +41,7 @@ struct Options {
 
 struct Totals {
   uint64_t seeds = 0, whole = 0, processes = 0, crashes = 0, replays = 0, zombies = 0,
-           instances = 0, answers = 0, pauses = 0;
+           instances = 0, answers = 0, pauses = 0, cuts = 0;
   double seconds = 0;
   std::map<uint64_t, std::string> failures;
 
@@ -55,6 +55,7 @@ struct Totals {
     instances += static_cast<uint64_t>(result.instances);
     answers += static_cast<uint64_t>(result.answers);
     pauses += static_cast<uint64_t>(result.pauses);
+    cuts += static_cast<uint64_t>(result.cuts);
     seconds += result.seconds;
   }
 };
@@ -108,9 +109,9 @@ void work(const std::vector<uint64_t>& seeds, uint64_t worker, uint64_t workers,
   }
   std::error_code ignored;
   fs::remove_all(folder, ignored);
-  std::fprintf(report, "total %lu %lu %lu %lu %lu %lu %lu %lu %lu %f\n", totals.seeds, totals.whole,
-               totals.processes, totals.crashes, totals.replays, totals.zombies, totals.instances,
-               totals.answers, totals.pauses, totals.seconds);
+  std::fprintf(report, "total %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %f\n", totals.seeds,
+               totals.whole, totals.processes, totals.crashes, totals.replays, totals.zombies,
+               totals.instances, totals.answers, totals.pauses, totals.cuts, totals.seconds);
   std::fclose(report);
   _exit(0);
 }
@@ -122,10 +123,10 @@ void take_line(const std::string& line, Totals& totals) {
     totals.failures[seed] = line.substr(static_cast<size_t>(used));
     return;
   }
-  unsigned long n[9] = {};
+  unsigned long n[10] = {};
   double seconds = 0;
-  if (std::sscanf(line.c_str(), "total %lu %lu %lu %lu %lu %lu %lu %lu %lu %lf", &n[0], &n[1],
-                  &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8], &seconds) == 10) {
+  if (std::sscanf(line.c_str(), "total %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lf", &n[0], &n[1],
+                  &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8], &n[9], &seconds) == 11) {
     totals.seeds += n[0];
     totals.whole += n[1];
     totals.processes += n[2];
@@ -135,6 +136,7 @@ void take_line(const std::string& line, Totals& totals) {
     totals.instances += n[6];
     totals.answers += n[7];
     totals.pauses += n[8];
+    totals.cuts += n[9];
     totals.seconds += seconds;
   }
 }
@@ -192,11 +194,12 @@ int simulate(const Options& options, const std::vector<uint64_t>& seeds) {
   }
   std::printf(
       "%lu seeds (%lu with the stdlib) in %.1f s, %.0f a second: %lu processes, %lu crashes, "
-      "%lu zombies, %lu instances, %lu replays, %lu requests answered, %lu pauses, %.0f virtual "
+      "%lu zombies, %lu instances, %lu replays, %lu requests answered, %lu pauses, %lu power cuts, "
+      "%.0f virtual "
       "hours\n",
       totals.seeds, totals.whole, took.count(), static_cast<double>(totals.seeds) / took.count(),
       totals.processes, totals.crashes, totals.zombies, totals.instances, totals.replays,
-      totals.answers, totals.pauses, totals.seconds / 3600);
+      totals.answers, totals.pauses, totals.cuts, totals.seconds / 3600);
   uint64_t failed = totals.failures.size();
   std::printf("%lu passed, %lu failed\n", seeds.size() - std::min<size_t>(seeds.size(), failed),
               failed);
