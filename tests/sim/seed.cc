@@ -121,6 +121,7 @@ class Story {
   }
 
   std::unique_ptr<Process> begin(ProcessOptions options) {
+    last_began_ = world_.now();
     std::unique_ptr<Process> process = std::make_unique<Process>(world_, std::move(options));
     if (result_.processes++ == 0) Ledger(folder_ + "/state").guard();
     return process;
@@ -244,14 +245,20 @@ class Story {
     return true;
   }
 
-  // What was answered with yes is in the record, whatever came then.
-  void check_accepted(Ledger& ledger) {
+  // What was answered with yes is in the record, whatever came then, and obeyed by a process that
+  // lives long enough.
+  void check_accepted(Ledger& ledger, double ended) {
     for (const Answered& each : accepted_) {
-      if (each.ask.verb != "set" || world_.now() < each.at + kEnough) continue;
+      if (each.ask.verb != "set") continue;
       std::string request = each.ask.args.value("request", "");
-      bool kept =
-          ledger.one("SELECT count(*) FROM event WHERE key = 'param_set/" + request + "'") != "0";
-      if (!kept) world_.violate("a set that was accepted was forgotten: " + request);
+      auto recorded = [&](const std::string& kind) {
+        return ledger.one("SELECT count(*) FROM event WHERE key = '" + kind + "/" + request +
+                          "'") != "0";
+      };
+      if (!recorded("set_requested"))
+        world_.violate("a set that was accepted was forgotten: " + request);
+      bool enough = ended > std::max(each.at, last_began_) + kEnough;
+      if (enough && !recorded("param_set")) world_.violate("a set was not obeyed: " + request);
     }
   }
 
@@ -264,7 +271,7 @@ class Story {
     if (state == "done" && told_later) code_ = 0;
     if (state == "failed" && told_later) code_ = 1;
     stopped_ = state == "stopped" && was_asked("stop");
-    if (state == "done") check_accepted(ledger);
+    if (state == "done") check_accepted(ledger, world_.now());
     if (state != "done" && state != "failed" && !stopped_) {
       world_.violate("the run ended as '" + state + "' with exit " + std::to_string(code_) + ": " +
                      last_words_);
@@ -364,6 +371,7 @@ class Story {
   int code_ = 0;
   int asks_ = 0, asked_ = 0;  // left, and numbers of sets
   std::vector<Answered> accepted_;
+  double last_began_ = 0;  // the last process
   std::string last_words_;
 };
 
