@@ -160,7 +160,7 @@ end
 
 function answers.set(self, request)
   local name <const>, value <const> = request.args.name, request.args.value
-  if self.leaving then return native.run.reply(request.id, { leaving = true }) end
+  if self.leaving or self.ended then return native.run.reply(request.id, { leaving = true }) end
   if self.stopping then
     return native.run.reply(request.id, { accepted = false, why = "it is being stopped" })
   end
@@ -330,6 +330,7 @@ function M.execute(id, program, options)
     native.task.spawn("requests", function() self:serve_requests() end, { outside = true }),
   }
   local ok <const>, why <const> = native.task.try(self.main)
+  self.ended = true -- what it has come to is not set back by a late request
   -- Expects a store that takes no more writes: what lives then cannot be ended on the record.
   local told <const>, code <const> = pcall(conclude, self, ok, why)
   if not told then
