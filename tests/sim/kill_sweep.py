@@ -140,16 +140,22 @@ class Trial:
             raise Fault(f"choline {' '.join(words)}: exit {code}")
         return code, out
 
-    def run_id(self):
+    def row(self):
         listed = json.loads(self.do("ls", "--json")[1])
         if len(listed) > 1:
             raise Fault(f"{len(listed)} runs instead of one")
-        return listed[0]["id"] if listed else None
+        return listed[0] if listed else {}
+
+    def run_id(self):
+        return self.row().get("id")
 
     def execute(self):
         """Until it ends well, being killed at each of the points on the way."""
         for place, point in enumerate([*self.points, None]):
-            run = self.run_id() if place else None
+            row = self.row() if place else {}
+            run = row.get("id")
+            if row.get("state") == "done" and self.again == "run":
+                return  # it was killed after the end, and `run` would rightly begin another
             resumes = run and self.again == "resume"
             words = ["resume", run, "--plain"] if resumes else ["run", "--plain"]
             more = {"CHOLINE_CRASH_AT": str(point)} if point else {}
