@@ -52,6 +52,7 @@ std::string dollars(double price) {
 
 std::string gpu_list(const std::vector<Gpu>& gpus) {
   std::vector<std::string> names;
+  names.reserve(gpus.size());
   for (const Gpu& gpu : gpus) names.push_back(std::to_string(gpu.count) + " " + gpu.name);
   return gpus.empty() ? "none" : join(names, ", ");
 }

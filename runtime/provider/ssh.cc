@@ -91,6 +91,7 @@ Co<SshProvider::Look> SshProvider::look_at(SshTarget target) {
 
 Co<std::vector<SshProvider::Look>> SshProvider::look_at_all(std::vector<SshTarget> targets) {
   std::vector<Co<Look>> works;
+  works.reserve(targets.size());
   for (SshTarget& target : targets) works.push_back(look_at(std::move(target)));
   std::vector<Look> looks = co_await gather(loop_, std::move(works));
   co_return looks;
@@ -262,6 +263,7 @@ Co<Result<Found>> SshProvider::list_all(std::string owner_prefix) {
   std::map<std::string, std::vector<Launch>> by_host;
   for (Launch& launch : *launched) by_host[to_text(launch.target)].push_back(std::move(launch));
   std::vector<Co<Part>> works;
+  works.reserve(by_host.size());
   for (auto& [host, of_it] : by_host) works.push_back(list_host(std::move(of_it), owner_prefix));
   std::vector<Part> parts = co_await gather(loop_, std::move(works));
   Found found;

@@ -90,6 +90,7 @@ Error unknown_run(Database& db, const std::string& reference) {
 
 Error ambiguous(const std::string& reference, const std::vector<RunRow>& rows) {
   std::vector<std::string> ids;
+  ids.reserve(rows.size());
   for (const RunRow& row : rows) ids.push_back(row.id);
   return Error(ErrorKind::conflict,
                choline::quoted(reference) +
