@@ -212,9 +212,9 @@ def sim(session):
     session.suite([program, "--mutants", "--seeds", "1000"], "mutants")
     session.suite([program, "--seeds", "10000", "--record", "tests/regress"], "seeds",
                   timeout=1800)
-    sweep = [sys.executable, "tests/sim/kill_sweep.py", BUILD, "--seconds", "120"]
+    sweep = [sys.executable, "tests/sim/kill_sweep.py", BUILD, "--every", "--workers", "6"]
     with ThreadPoolExecutor(2) as pool:  # the sweep mostly waits
-        both = [pool.submit(session.suite, sweep, "kill-sweep", timeout=600),
+        both = [pool.submit(session.suite, sweep, "kill-sweep", timeout=1200),
                 pool.submit(session.suite, [program, "--model"], "model")]
     for each in both:
         each.result()  # raises what was raised there

@@ -3,14 +3,16 @@
 finish the run. Every trial has a home of its own, real files, real processes and the local
 provider, whose own bill is the oracle. Ends with `N passed, N failed`.
 
-usage: kill_sweep.py BUILD [--seconds S | --full] [--seed N] [--workers N] [--only N[,N...]]
+usage: kill_sweep.py BUILD [--seconds S | --every | --full] [--seed N] [--workers N]
+       kill_sweep.py BUILD --only N[,N...]
 
-Without --full as many points as fit into --seconds are tried, in an order given by the seed that is
-printed. `--only 17` or `--only 17,4` does one trial again and says what it saw.
+As many points as fit into --seconds are tried, in an order given by the seed that is printed; with
+--every all of them. `--only 17` or `--only 17,4` does one trial again and says what it saw.
 """
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import random
@@ -154,8 +156,8 @@ class Trial:
         for place, point in enumerate([*self.points, None]):
             row = self.row() if place else {}
             run = row.get("id")
-            if row.get("state") == "done" and self.again == "run":
-                return  # it was killed after the end, and `run` would rightly begin another
+            if row.get("state") == "done":
+                return  # it was killed after the end: nothing is left to go on with
             resumes = run and self.again == "resume"
             words = ["resume", run, "--plain"] if resumes else ["run", "--plain"]
             more = {"CHOLINE_CRASH_AT": str(point)} if point else {}
@@ -236,7 +238,8 @@ class Sweep:
         self.choline = pathlib.Path(options.build).resolve() / "choline"
         self.lock = threading.Lock()
         self.passed, self.failed, self.killed, self.differences = 0, [], 0, []
-        self.ends = time.monotonic() + options.seconds
+        is_sample = not (options.every or options.full or options.only)
+        self.ends = time.monotonic() + options.seconds if is_sample else math.inf
 
     def baseline(self):
         trial = Trial(self.choline, count=True)
@@ -269,7 +272,7 @@ class Sweep:
         return mixed
 
     def one(self, number, points):
-        if not (self.options.full or self.options.only) and time.monotonic() > self.ends:
+        if time.monotonic() > self.ends:
             return
         trial = Trial(self.choline, points, again="run" if number % 3 == 0 else "resume")
         why = None
@@ -314,6 +317,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", help="the folder with choline and its agent")
     parser.add_argument("--seconds", type=float, default=200, help="when no new trial is begun")
+    parser.add_argument("--every", action="store_true",
+                        help="every point, and pairs for some, however long it takes")
     parser.add_argument("--full", action="store_true",
                         help="every point, and three times as many pairs")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randint(1, 999999))

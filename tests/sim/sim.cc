@@ -288,19 +288,19 @@ int try_model(const Options& options) {
                            "keep-surplus", "partial-list", "void-apart", "retry-doubt"}) {
     trials.push_back({name, kSettle, false});
   }
-  uint64_t passed = 0, failed = 0, running = 0;
+  uint64_t passed = 0, failed = 0, alive = 0;
   auto wait_for_one = [&] {
     int status = 0;
     if (wait(&status) < 0) std::exit(2);
     ++(status == 0 ? passed : failed);
-    --running;
+    --alive;
   };
   for (size_t number = 0; number < trials.size(); ++number) {
-    if (running == options.workers) wait_for_one();
+    if (alive == options.workers) wait_for_one();
     if (begin_trial(options, trials[number], number) < 0) std::exit(2);
-    ++running;
+    ++alive;
   }
-  while (running > 0) wait_for_one();
+  while (alive > 0) wait_for_one();
   std::printf("%lu passed, %lu failed\n", passed, failed);
   return failed == 0 ? 0 : 1;
 }
