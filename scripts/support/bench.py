@@ -181,9 +181,11 @@ class Bench:
         folder.mkdir()
         (folder / "Cholfile.lua").write_text(
             'local box = instance "box" { from = { here {} } }\n'
-            'pipeline "p" (function()\n  local one <close> = box:acquire()\n  local at = {}\n'
+            'pipeline "p" (function()\n  local boxes, at = {}, {}\n'
+            f'  for number = 1, {max(1, commands // 100)} do boxes[number] = box:acquire() end\n'
             f'  for number = 1, {commands} do at[number] = number end\n'
-            '  parallel { at = at } (function()\n'
+            '  parallel { at = at } (function(point)\n'
+            '    local one <const> = boxes[point.at % #boxes + 1]\n'
             f'    for _ = 1, {max(1, 800 // commands)} do sleep "0s" end\n'
             f'    one:run("until test -e {folder}/over; do sleep 5; done")\n'
             '  end)\nend)\n')
