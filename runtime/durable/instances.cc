@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "io/files.h"
 #include "io/ssh.h"
 #include "link/bootstrap.h"
 #include "link/pipe_link.h"
@@ -60,6 +61,12 @@ bool may_stand(const std::optional<Instance>& seen) {
          *seen->state == InstanceState::running;
 }
 
+constexpr std::string_view kBare = "ssh://";
+
+bool is_bare(const std::string& tag) {
+  return tag.starts_with(kBare);
+}
+
 bool is_final(const Error& error) {
   return error.kind == ErrorKind::preempted || error.kind == ErrorKind::lost ||
          error.kind == ErrorKind::not_found || error.kind == ErrorKind::auth ||
@@ -74,7 +81,8 @@ struct Instances::Connection {
   std::optional<Error> error;
   std::shared_ptr<Event> opened;  // shared with those who wait for this try
   Started opening;
-  std::string root;  // of a jailed instance
+  std::string root;       // of a jailed instance
+  bool answered = false;  // at least once
 };
 
 Instances::Instances(Loop& loop, Store& store, Providers& providers, InstancesOptions options)
@@ -103,6 +111,10 @@ Co<Result<std::optional<Instance>>> Instances::fetch(ResourceRow row) {
 }
 
 Co<Result<Instances::Client>> Instances::open(std::string tag) {
+  if (is_bare(tag)) {
+    Result<Client> bare = co_await open_bare(tag);
+    co_return bare;
+  }
   Result<ResourceRow> found = row(tag);
   if (!found) co_return found.error();
   if (found->state == ResourceState::gone || found->state == ResourceState::voided) {
@@ -123,12 +135,37 @@ Co<Result<Instances::Client>> Instances::open(std::string tag) {
     if (!greeted) co_return greeted.error();
     co_return Client(std::move(*greeted));
   }
-  const Endpoint& endpoint = (*seen)->endpoint;
-  if (endpoint.kind != Endpoint::Kind::pipe) {
+  if ((*seen)->endpoint.kind != Endpoint::Kind::pipe) {
     co_return Error(
         ErrorKind::unsupported,
         "no link leads to instance " + choline::quoted(found->name) + " of " + found->provider);
   }
+  Result<Client> agent = co_await greet((*seen)->endpoint, tag);
+  if (!agent) co_return agent;
+  LeaseRequest terms = lease_terms(*found, **seen, loop_.wall());
+  Status told = co_await leases_.tell(*found, std::move(terms), *agent);
+  if (!told) co_return told.error();
+  co_return agent;
+}
+
+Co<Result<Instances::Client>> Instances::open_bare(std::string name) {
+  Result<SshTarget> target = parse_ssh_target(name.substr(kBare.size()));
+  if (!target) co_return target.error();
+  const std::string folder = options_.state + "/ssh";
+  if (Status made = make_folders(folder, 0700); !made) co_return made.error();
+  Endpoint endpoint;
+  endpoint.kind = Endpoint::Kind::pipe;
+  endpoint.argv = ssh_words(*target, folder + "/known_hosts", "exec /bin/sh");
+  endpoint.env = ssh_environment();
+  endpoint.host = target->host;
+  endpoint.port = target->port;
+  endpoint.user = target->user;
+  Result<Client> agent = co_await greet(std::move(endpoint), "");
+  co_return agent;
+}
+
+// The link, the agent at its end, and a first word with it.
+Co<Result<Instances::Client>> Instances::greet(Endpoint endpoint, std::string tag) {
   Result<std::unique_ptr<Link>> link = open_pipe_link(loop_, pipe_options(endpoint));
   if (!link) co_return link.error();
   BootstrapOptions options;
@@ -143,11 +180,7 @@ Co<Result<Instances::Client>> Instances::open(std::string tag) {
   Result<std::unique_ptr<AgentClient>> opened =
       co_await AgentClient::open(loop_, std::move(booted->link));
   if (!opened) co_return opened.error();
-  Client agent(std::move(*opened));
-  LeaseRequest terms = lease_terms(*found, **seen, loop_.wall());
-  Status told = co_await leases_.tell(*found, std::move(terms), agent);
-  if (!told) co_return told.error();
-  co_return agent;
+  co_return Client(std::move(*opened));
 }
 
 Co<Result<Instances::Client>> Instances::client(std::string tag) {
@@ -164,6 +197,7 @@ Co<Result<Instances::Client>> Instances::client(std::string tag) {
     std::function<void(Result<Client>)> finish = [raw](Result<Client> result) {
       if (result) {
         raw->client = std::move(*result);
+        raw->answered = true;
       } else {
         raw->error = result.error();
       }
@@ -193,6 +227,7 @@ Co<Result<Instances::Client>> Instances::reach(std::string tag) {
     Status stands = co_await standing(tag);
     if (!stands) co_return stands.error();
     if (error.kind != ErrorKind::lost && is_final(error)) co_return error;
+    if (is_bare(tag) && !connections_[tag]->answered) co_return error;
     // It is ending, and its provider may take a while to say so.
     if (is_ending(error) && waited > kPatienceWithAnEnd) co_return error;
     if (waited > options_.patience) {
@@ -255,6 +290,7 @@ Co<Result<Json>> Instances::look(std::string tag) {
 }
 
 Co<Status> Instances::standing(std::string tag) {
+  if (is_bare(tag)) co_return done();  // nobody takes it away
   Result<ResourceRow> found = row(tag);
   if (!found) co_return found.error();
   if (found->state == ResourceState::gone || found->state == ResourceState::voided) {

@@ -43,11 +43,15 @@ class Instances {
   double default_lease() const { return open_agent ? 0 : options_.lease; }
   const InstancesOptions& options() const { return options_; }
 
+  // In place of a tag, client(), reach(), ready() and true_path() take a bare host too,
+  // "ssh://[user@]host[:port]": nothing is rented, and the agent stands in the user's home there.
+
   // The agent of a living instance. One try; an error of kind preempted or lost says that the
   // instance is no more, transient that it cannot be reached now.
   Co<Result<Client>> client(std::string tag);
   // The same with growing waits, until options().patience is used up: then it is lost.
   Co<Result<Client>> reach(std::string tag);
+  // A host that has never answered is not waited for.
   // Waits until it runs, is linked and its agent answers.
   Co<Result<AgentFacts>> ready(std::string tag, double timeout);
   // {state, reason} by the provider; state "gone" when it proves it absent.
@@ -69,6 +73,8 @@ class Instances {
  private:
   struct Connection;
   Co<Result<Client>> open(std::string tag);
+  Co<Result<Client>> open_bare(std::string name);
+  Co<Result<Client>> greet(Endpoint endpoint, std::string tag);
   Result<ResourceRow> row(const std::string& tag);
   Co<Result<std::optional<Instance>>> fetch(ResourceRow row);
 

@@ -367,7 +367,8 @@ function native.recover.adopt(provider, tag, name) end
 
 native.transfer = {}
 --- class idempotent. Each side is { tag = "…" or nil, path = "…" }; paths on an instance are as the
---- command sees them, relative ones below its home. Progress is shown under "sync/<name>".
+--- command sees them, relative ones below its home. A tag may be a host without an instance,
+--- "ssh://[user@]host[:port]": relative paths are then below the home of the user there. Progress is shown under "sync/<name>".
 ---@async
 --- With `checkpoints` from an instance, in a run: those that are new, but for what was there
 --- `before`, are verified against digests of both sides (`sealed`, or `damaged`), and brought

@@ -1,0 +1,54 @@
+"""A host without an instance on it: native calls take "ssh://host" in place of a tag."""
+
+import subprocess
+
+from harness import Case
+from sshd import Sshd
+
+# A stdlib of one file: runs a command on the place that the first argument names.
+ASKS = """
+local native, argv = ...
+local done = native.instance.exec(argv[1], { shell = argv[2] })
+native.sys.write(1, done.out)
+return done.code
+"""
+
+
+class BareHost(Case):
+    replays = False
+
+    def setUp(self):
+        super().setUp()
+        self.write("asks/main.lua", ASKS)
+        self.host = Sshd(self.sandbox / "host")
+        self.addCleanup(self.host.stop)
+        self.socket = self.sandbox / "agent"
+        keeper = subprocess.Popen(["ssh-agent", "-D", "-a", self.socket],
+                                  stdout=subprocess.DEVNULL)
+        self.addCleanup(keeper.wait)
+        self.addCleanup(keeper.kill)
+        self.wait_until(self.socket.exists, "the agent of keys")
+        subprocess.run(["ssh-add", "-q", self.host.key], check=True, env=self.with_keys())
+
+    def with_keys(self):
+        return self.environment(SSH_AUTH_SOCK=str(self.socket))
+
+    def ask(self, place, command, code=0):
+        return self.choline(place, command, code=code,
+                            env={"CHOLINE_STDLIB": str(self.work / "asks"),
+                                 "SSH_AUTH_SOCK": str(self.socket)})
+
+    def test_its_agent_answers_from_the_home_of_the_user_and_takes_no_place(self):
+        place = f"ssh://127.0.0.1:{self.host.port}"
+        self.assertEqual(self.ask(place, "pwd; exit 3", code=3).out.strip(), str(self.host.home))
+        self.assertEqual((self.host.places(), self.host.folders()), ([], []))
+
+    def test_one_that_never_answered_is_not_waited_for(self):
+        self.host.stop()
+        place = f"ssh://127.0.0.1:{self.host.port}"
+        self.assert_says(self.ask(place, "true", code=None).err, "Connection refused",
+                         str(self.host.port))
+
+    def test_a_name_that_ssh_would_read_as_an_option_is_refused(self):
+        self.assert_says(self.ask("ssh://-oProxyCommand=id", "true", code=None).err,
+                         "no host for ssh")
