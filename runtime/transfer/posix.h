@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <ctime>
 
+#include "base/result.h"
+
 namespace choline {
 
 struct CloseFolder {
@@ -14,6 +16,20 @@ struct CloseFolder {
 
 inline int64_t nanoseconds(const timespec& time) {
   return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+inline bool has_errno(const Error& error, const char* name) {
+  if (!error.fields.is_object()) return false;
+  auto found = error.fields.find("errno");
+  return found != error.fields.end() && *found == name;
+}
+
+// The disk itself, rather than this one file.
+inline bool is_fatal(const Error& error) {
+  for (const char* name : {"ENOSPC", "EIO", "EDQUOT", "EROFS"}) {
+    if (has_errno(error, name)) return true;
+  }
+  return false;
 }
 
 }  // namespace choline
