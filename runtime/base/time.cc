@@ -178,6 +178,31 @@ Result<double> from_local(const LocalTime& local, const std::string& zone) {
   }
 }
 
+Result<ZonePeriod> zone_period(double seconds, const std::string& zone) {
+  try {
+    date::sys_info info =
+        find_zone(zone)->get_info(date::floor<std::chrono::seconds>(to_sys(seconds)));
+    ZonePeriod out;
+    out.begins = static_cast<double>(info.begin.time_since_epoch().count());
+    out.ends = static_cast<double>(info.end.time_since_epoch().count());
+    out.offset = static_cast<int>(info.offset.count());
+    out.abbreviation = info.abbrev;
+    return out;
+  } catch (const std::runtime_error& failure) {
+    return zone_error(zone, failure.what());
+  }
+}
+
+Result<std::vector<std::string>> zone_names() {
+  try {
+    std::vector<std::string> names;
+    for (const date::time_zone& zone : date::get_tzdb().zones) names.push_back(zone.name());
+    return names;
+  } catch (const std::runtime_error& problem) {
+    return zone_error("", problem.what());
+  }
+}
+
 Result<std::string> local_zone() {
   try {
     return date::current_zone()->name();

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -36,5 +37,17 @@ Result<double> from_local(const LocalTime& local, const std::string& zone);
 
 // Name of this machine's own zone: "Europe/Berlin".
 Result<std::string> local_zone();
+
+// A time without a change of clocks in a zone: from `begins` (included) to `ends` (not included).
+struct ZonePeriod {
+  double begins = 0;
+  double ends = 0;
+  int offset = 0;  // seconds east of UTC
+  std::string abbreviation;
+};
+Result<ZonePeriod> zone_period(double seconds, const std::string& zone);
+
+// All zones that this machine knows, sorted.
+Result<std::vector<std::string>> zone_names();
 
 }  // namespace choline

@@ -11,9 +11,11 @@ namespace choline {
 
 namespace {
 
-// The user's name for a step: the second argument of sleep, else the field `label` of an argument.
+// The user's name for a step: the second argument of sleep and till, else the field `label` of an
+// argument.
 std::string label_of(std::string_view verb, const Json& args) {
-  if (verb == "wait.sleep" && arg(args, 1).is_string()) return args[1].get<std::string>();
+  bool waits = verb == "wait.sleep" || verb == "wait.till";
+  if (waits && arg(args, 1).is_string()) return args[1].get<std::string>();
   for (const Json& value : args) {
     if (!value.is_object()) continue;
     auto label = value.find("label");

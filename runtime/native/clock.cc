@@ -60,6 +60,25 @@ Result<Json> zone(Services&, const Json&) {
   return Json(std::move(*name));
 }
 
+Result<Json> period(Services&, const Json& args) {
+  Result<double> time = number_arg(args, 0, "clock.period");
+  if (!time) return time.error();
+  Result<std::string> zone = zone_arg(args, 1, "clock.period");
+  if (!zone) return zone.error();
+  Result<ZonePeriod> found = zone_period(*time, *zone);
+  if (!found) return found.error();
+  return Json{{"begins", static_cast<int64_t>(found->begins)},
+              {"ends", static_cast<int64_t>(found->ends)},
+              {"offset", found->offset},
+              {"abbreviation", found->abbreviation}};
+}
+
+Result<Json> zones(Services&, const Json&) {
+  Result<std::vector<std::string>> names = zone_names();
+  if (!names) return names.error();
+  return Json(*names);
+}
+
 // Timers count through a suspend but know nothing of a clock that is set: look again now and then.
 constexpr double kLongestNap = 30;
 
@@ -77,6 +96,53 @@ Co<Result<Json>> sleep(Services& services, Json args, StepContext context) {
   while (loop.wall() < due) {
     double nap = std::min(due - loop.wall(), kLongestNap);
     co_await Sleep(loop, nap);
+  }
+  co_return Json();
+}
+
+// Wakes all who wait for an instant, to look at the clock again.
+std::shared_ptr<Event> clock_event(Services& services) {
+  if (services.clock_changed) return services.clock_changed;
+  services.clock_changed = std::make_shared<Event>(services.loop);
+  services.loop.on_clock_jump([event = std::weak_ptr<Event>(services.clock_changed)] {
+    std::shared_ptr<Event> alive = event.lock();
+    if (!alive) return;
+    alive->set();
+    alive->clear();
+  });
+  return services.clock_changed;
+}
+
+class Alarm {
+ public:
+  Alarm(Loop& loop, double seconds, std::shared_ptr<Event> event) : loop_(loop) {
+    timer_ = loop_.timer(seconds, [this, event = std::move(event)] {
+      timer_ = 0;
+      event->set();
+      event->clear();
+    });
+  }
+  Alarm(const Alarm&) = delete;
+  Alarm& operator=(const Alarm&) = delete;
+  ~Alarm() {
+    if (timer_) loop_.cancel(timer_);
+  }
+
+ private:
+  Loop& loop_;
+  TimerId timer_ = 0;
+};
+
+Co<Result<Json>> till(Services& services, Json args, StepContext) {
+  Result<double> due = number_arg(args, 0, "wait.till");
+  if (!due) co_return due.error();
+  std::shared_ptr<Event> changed = clock_event(services);
+  Loop& loop = services.loop;
+  while (loop.wall() < *due) {
+    double nap = std::min(*due - loop.wall(), kLongestNap);
+    Alarm alarm(loop, nap, changed);
+    Event::Waiter waiter(*changed);
+    co_await waiter;
   }
   co_return Json();
 }
@@ -132,12 +198,17 @@ NativeModule clock_module() {
            {"ticks", ticks},
            {"format", format},
            {"rfc3339", rfc3339},
-           {"zone", zone}}};
+           {"zone", zone},
+           {"period", period},
+           {"zones", zones}}};
 }
 
 NativeModule wait_module() {
   return {"wait",
-          {{"sleep", StepClass::wait, sleep}, {"pass", pass}, {"passed", StepClass::wait, passed}}};
+          {{"sleep", StepClass::wait, sleep},
+           {"till", StepClass::wait, till},
+           {"pass", pass},
+           {"passed", StepClass::wait, passed}}};
 }
 
 }  // namespace choline

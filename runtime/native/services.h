@@ -58,6 +58,8 @@ struct Services {
   std::map<std::string, std::shared_ptr<Event>> syncs_under_way;
   // What outside tasks have passed to the run, by kind, until a step of the run takes it.
   std::map<std::string, std::shared_ptr<Passed>> passed;
+  // Set and cleared when the clock was set or an alarm rings; made by native.wait.till.
+  std::shared_ptr<Event> clock_changed;
   // "Cholfile.lua:7": the line of the cholfile that makes the present call; empty when none does.
   std::function<std::string()> place;
 

@@ -59,6 +59,11 @@ native.wait = {}
 --- is not journaled.
 ---@async
 function native.wait.sleep(seconds, label) end
+--- class wait. Due when the wall clock says `time`, also when it is set meanwhile; at once when it
+--- is past.
+---@async
+---@param time number
+function native.wait.till(time, label) end
 --- Hands a value to the run, from a task outside it.
 function native.wait.pass(kind, value) end
 --- class wait. The next value of that kind that was passed to the run, in the order they came.
@@ -79,6 +84,12 @@ function native.clock.format(time, zone) end
 function native.clock.rfc3339(time) end
 ---@return string  name of the local zone
 function native.clock.zone() end
+--- The time without a change of clocks that `time` is in; `ends` belongs to the next one. Raises
+--- invalid for an unknown zone.
+---@return { begins: integer, ends: integer, offset: integer, abbreviation: string }
+function native.clock.period(time, zone) end
+---@return string[]  names of all zones that this computer knows
+function native.clock.zones() end
 
 native.random = {}
 ---@return number  in [0,1), from the run's seed and the task's path

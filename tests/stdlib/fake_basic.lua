@@ -3,6 +3,8 @@
 
 local M = {}
 
+local zones <const> = require "fake_zones"
+
 local function shell(command)
   local pipe <const> = assert(io.popen(command .. " 2>/dev/null"))
   local out <const> = pipe:read("a")
@@ -333,6 +335,7 @@ local function add_clock(native)
     format = function(time) return os.date("!%Y-%m-%d %H:%M:%S UTC", math.floor(time)) end,
     rfc3339 = function(time) return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(time)) end,
   }
+  zones.add(native.clock, function(kind, message) raise(native, kind, message) end)
 end
 
 -- Outside of any task nothing can wait, so that there is nothing to forbid.

@@ -10,6 +10,7 @@ local M = {}
 local cloud <const> = require "fake_cloud"
 local rows <const> = require "fake_rows"
 local tasks <const> = require "fake_tasks"
+local zones <const> = require "fake_zones"
 
 local CRASH <const>, EXIT <const>, stock <const> = tasks.CRASH, tasks.EXIT, tasks.stock
 local current <const>, wait <const> = tasks.current, tasks.wait
@@ -93,6 +94,10 @@ local function system_parts(boot)
     format = function(time) return os.date("!%Y-%m-%d %H:%M:%S UTC", math.floor(time)) end,
     rfc3339 = function(time) return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(time)) end,
   }
+  zones.add(native.clock, function(kind, message)
+    stock.error(setmetatable({ kind = kind, message = message, fields = {} },
+      native.failure_meta), 0)
+  end)
   native.random = { number = function()
     local path <const> = current(boot).path
     boot.random[path] = (boot.random[path] or #path) * 1103515245 + 12345 & 0x7fffffff
@@ -104,6 +109,15 @@ local function system_parts(boot)
       after(boot, math.max(0, step.deadline - world.time), function() answer(true) end)
     end, label)
   end }
+  function native.wait.till(time, label)
+    return step_call(boot, "wait.till", "wait", { time }, function(_, answer)
+      local function look()
+        if world.time >= time then return answer(true) end
+        after(boot, time - world.time, look)
+      end
+      look()
+    end, label)
+  end
   local passed <const> = {}
   local function queue(kind)
     passed[kind] = passed[kind] or { values = {}, takers = {} }

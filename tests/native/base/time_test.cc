@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 using namespace choline;
 
 TEST_CASE("rfc3339 texts and seconds turn into each other") {
@@ -40,6 +42,32 @@ TEST_CASE("local time knows the zone's offset, also over a change of clocks") {
   CHECK(*from_local(skipped, "Europe/Berlin") == *from_rfc3339("2026-03-29T01:00:00Z"));
   LocalTime twice{2026, 10, 25, 2, 30, 0};
   CHECK(*from_local(twice, "Europe/Berlin") == *from_rfc3339("2026-10-25T00:30:00Z"));
+}
+
+TEST_CASE("a period of a zone lasts from one change of clocks to the next") {
+  double change = *from_rfc3339("2026-03-29T01:00:00Z");
+  Result<ZonePeriod> winter = zone_period(change - 0.5, "Europe/Berlin");
+  REQUIRE(winter.ok());
+  CHECK(winter->offset == 3600);
+  CHECK(winter->abbreviation == "CET");
+  CHECK(winter->ends == change);
+  Result<ZonePeriod> summer = zone_period(change, "Europe/Berlin");
+  REQUIRE(summer.ok());
+  CHECK(summer->offset == 7200);
+  CHECK(summer->begins == change);
+  CHECK(summer->ends == *from_rfc3339("2026-10-25T01:00:00Z"));
+  Result<ZonePeriod> always = zone_period(change, "UTC");
+  REQUIRE(always.ok());
+  CHECK(always->offset == 0);
+  CHECK(always->begins < 0);
+  CHECK(always->ends > 4e9);
+  CHECK(!zone_period(0, "Mars/Base").ok());
+}
+
+TEST_CASE("the zones of this machine have names") {
+  Result<std::vector<std::string>> names = zone_names();
+  REQUIRE(names.ok());
+  CHECK(std::find(names->begin(), names->end(), "Europe/Berlin") != names->end());
 }
 
 TEST_CASE("an unknown zone is an error in words, and the machine's own zone has an empty name") {

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -37,8 +38,10 @@ class Folder {
 
 // One process: its own loop, services and Lua over the same state folder.
 Outcome process(const Folder& folder, const std::string& text,
-                const std::vector<std::string>& argv = {}) {
+                const std::vector<std::string>& argv = {},
+                const std::function<void(SimLoop&)>& meanwhile = nullptr) {
   SimLoop loop;
+  if (meanwhile) meanwhile(loop);
   Folders folders;
   folders.state = folder.path() + "/state";
   folders.config = folder.path() + "/config";
@@ -117,6 +120,38 @@ TEST_CASE("a replay that asks for something else is a divergence that user code 
               {run});
   CHECK_FALSE(other.ok);
   CHECK(other.kind == "divergence");
+}
+
+TEST_CASE("a wait till an instant follows the wall clock wherever it is set") {
+  Folder folder;
+  std::string run = process(folder, kCreate).value.get<std::string>();
+  const char* body = R"(
+    native.run.own(argv[1])
+    local began, ticks = native.clock.wall(), native.clock.ticks()
+    native.wait.till(1800010000, 'ten thousand')
+    return {native.clock.wall() >= 1800010000, native.clock.ticks() - ticks})";
+  auto set_forward = [](SimLoop& loop) {
+    loop.timer(5, [&loop] { loop.jump_wall(-3600); });
+    loop.timer(10, [&loop] { loop.jump_wall(20000); });
+  };
+  CHECK(value(process(folder, body, {run}, set_forward)) == "[true,10.0]");
+  CHECK(value(process(folder,
+                      "local s = native.store.steps(argv[1])[1] return {s.key, s.args, s.state}",
+                      {run})) == R"(["main/ten thousand",[1800010000,"ten thousand"],"ok"])");
+}
+
+TEST_CASE("a wait till an instant counts a suspend, and one that is past is over") {
+  Folder folder;
+  std::string run = process(folder, kCreate).value.get<std::string>();
+  const char* body = R"(
+    native.run.own(argv[1])
+    local ticks = native.clock.ticks()
+    native.wait.till(native.clock.wall() + 7200)
+    local slept = native.clock.ticks() - ticks
+    native.wait.till(5)
+    return {slept, native.clock.ticks() - ticks - slept})";
+  auto sleeps = [](SimLoop& loop) { loop.timer(10, [&loop] { loop.suspend(9000); }); };
+  CHECK(value(process(folder, body, {run}, sleeps)) == "[9010.0,0.0]");
 }
 
 TEST_CASE("plain services work on real files and programs") {
