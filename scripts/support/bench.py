@@ -7,7 +7,6 @@ architecture allows, where it says so.
 import json
 import os
 import pathlib
-import platform
 import re
 import shutil
 import signal
@@ -17,8 +16,9 @@ import sys
 import tempfile
 import time
 
+import page
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/benchmarks.md"
 STEPS = 20_000
 BRANCHES = 100  # of a pipeline, so that the steps share commits while they are recorded
 
@@ -251,12 +251,10 @@ class Bench:
                  f"{time.monotonic() - began:.2f} s")
 
     def write(self):
-        cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo")
-                    if line.startswith("model name")), platform.machine())
-        page = TOP + f"Measured on {os.cpu_count()} cores of {cpu}, Linux {platform.release()}.\n\n"
-        page += "| what | measured | at most | next to |\n|---|---|---|---|\n"
-        page += "".join(f"| {' | '.join(row)} |\n" for row in self.rows)
-        PAGE.write_text(page)
+        text = TOP + f"Measured on {page.computer()}.\n\n"
+        text += "| what | measured | at most | next to |\n|---|---|---|---|\n"
+        text += "".join(f"| {' | '.join(row)} |\n" for row in self.rows)
+        page.write_section("", text)
 
 
 def main():
