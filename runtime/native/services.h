@@ -56,6 +56,8 @@ struct Services {
   std::function<Caller()> caller;
   // Transfers of a sync go on one at a time; each is set when it has ended.
   std::map<std::string, std::shared_ptr<Event>> syncs_under_way;
+  // How far each is, by its name: what native.transfer.progress tells.
+  std::map<std::string, Json> transfers;
   // What outside tasks have passed to the run, by kind, until a step of the run takes it.
   std::map<std::string, std::shared_ptr<Passed>> passed;
   // Set and cleared when the clock was set or an alarm rings; made by native.wait.till.

@@ -35,12 +35,11 @@ SyncOptions options_of(const Json& fields) {
 }
 
 Json report_json(const SyncReport& report, bool dry_run, double seconds) {
-  uint64_t moved = std::min(report.files_moved, report.entries);
   Json skipped = Json::array();
   for (const SyncNote& note : report.skipped)
     skipped.push_back({{"path", note.path}, {"why", note.why}});
   Json told = {{"files", report.files_moved},   {"bytes", report.bytes_moved},
-               {"deleted", report.removed},     {"unchanged", report.entries - moved},
+               {"deleted", report.removed},     {"unchanged", report.unchanged},
                {"skipped", std::move(skipped)}, {"seconds", seconds}};
   if (!dry_run) return told;
   Json plan = Json::array();
@@ -51,6 +50,7 @@ Json report_json(const SyncReport& report, bool dry_run, double seconds) {
   return told;
 }
 
+// What could not be moved, and what was moved all the same.
 Error some_failed(const std::string& name, const SyncReport& report) {
   Json list = Json::array();
   for (const SyncNote& note : report.failed)
@@ -60,7 +60,11 @@ Error some_failed(const std::string& name, const SyncReport& report) {
       "sync " + choline::quoted(name) + ": " + choline::quoted(first.path) + ": " + first.why;
   if (report.failed.size() > 1)
     message += ", and " + std::to_string(report.failed.size() - 1) + " more";
-  return Error(ErrorKind::io, message, {{"failed", std::move(list)}});
+  return Error(ErrorKind::io, message,
+               {{"failed", std::move(list)},
+                {"files", report.files_moved},
+                {"bytes", report.bytes_moved},
+                {"deleted", report.removed}});
 }
 
 // The row "sync/<name>" of the run's views, while the transfer goes on.
@@ -90,7 +94,6 @@ class Shown {
 
  private:
   void show(const char* state) {
-    if (!services_.owned) return;
     Json row = {{"name", name_},
                 {"state", state},
                 {"direction", to_instance_ ? "to" : "from"},
@@ -100,7 +103,8 @@ class Shown {
                 {"bytes_total", last_.bytes_total},
                 {"seconds", seconds()},
                 {"at", services_.loop.wall()}};
-    services_.owned->show("sync/" + name_, std::move(row));
+    services_.transfers[name_] = row;
+    if (services_.owned) services_.owned->show("sync/" + name_, std::move(row));
   }
 
   Services& services_;
@@ -257,6 +261,14 @@ Co<Result<Json>> transfer_follow(Services& services, Json args, StepContext) {
   }
 }
 
+// How far a transfer of this process is.
+Result<Json> transfer_progress(Services& services, const Json& args) {
+  Result<std::string> name = string_arg(args, 0, "native.transfer.progress");
+  if (!name) return name.error();
+  auto found = services.transfers.find(*name);
+  return found == services.transfers.end() ? Json() : found->second;
+}
+
 // The newest checkpoint of a sync of this run that is here and whole.
 Co<Result<Json>> transfer_newest(Services& services, Json args, StepContext) {
   Json fields = arg(args, 0);
@@ -355,6 +367,7 @@ NativeModule transfer_module() {
   module.functions = {
       {"sync", StepClass::idempotent, transfer_sync},
       {"follow", StepClass::idempotent, transfer_follow},
+      {"progress", transfer_progress},
       {"checkpoints", StepClass::query, transfer_checkpoints},
       {"newest", StepClass::query, transfer_newest},
       {"digests", StepClass::query, transfer_digests},

@@ -234,13 +234,24 @@ class Receiver {
     add_notes(received_.report.skipped, during);
     add_notes(received_.report.failed, failed);
     for (const PlanItem& item : plan_->items) {
-      if (received_.report.moves.size() >= kListLimit) break;
+      if (options_.dry_run) count_wish(item);
+      if (received_.report.moves.size() >= kListLimit) continue;
       if (item.action == PlanAction::removed) {
         received_.report.moves.push_back({item.path, MoveReason::removed, 0});
       } else if (!received_.skipped.contains(item.index)) {
         uint64_t bytes = is_wanted(item) ? entry_of(item).size : 0;
         received_.report.moves.push_back({entry_of(item).path, item.reason, bytes});
       }
+    }
+  }
+
+  // What a dry run would have moved.
+  void count_wish(const PlanItem& item) {
+    if (item.action == PlanAction::removed) {
+      ++received_.report.removed;
+    } else if (is_wanted(item) && !received_.skipped.contains(item.index)) {
+      ++received_.report.files_moved;
+      received_.report.bytes_moved += entry_of(item).size;
     }
   }
 

@@ -1,7 +1,9 @@
--- `choline pull NAME:/path [TO]`: brings files from a live instance.
+-- `choline pull NAME:/path [TO]`: brings files from an instance or a host.
 
 local copy <const> = require "command.copy"
 
 return function(arguments, context)
-  return copy.run("pull", arguments.from, arguments.to or ".", arguments, context)
+  copy.check_far("pull", arguments.from, "gpu:/work")
+  arguments.to = arguments.to or "."
+  return copy.run("pull", arguments, context)
 end

@@ -12,6 +12,17 @@ local run <const> = { name = "RUN", optional = true, complete = "run",
 local of_run <const> = { name = "run", value = "RUN", complete = "run",
   help = "the run; default: the newest one" }
 local assignments <const> = { help = "values of the cholfile's params" }
+-- Of every command that moves files.
+local transfers <const> = {
+  { name = "delete", help = "delete at TO what is not at FROM" },
+  { name = "dry-run", short = "n", help = "say what would move and why, and change nothing" },
+  { name = "exclude", value = "PATTERN", many = true, help = "leave these out, as in .gitignore" },
+  { name = "include-ignored", help = "also what .gitignore and .cholineignore name" },
+  { name = "compare", help = "compare contents, also where size and time are equal" },
+  json,
+}
+local transfer_exits <const> = { [0] = "done", [1] = "something could not be moved; it is listed",
+  [3] = "no such path or instance", [4] = "the host does not accept the login" }
 
 ---@class Argument
 ---@field name string       in capitals, as in the usage; the key is in lower case
@@ -176,25 +187,40 @@ return {
     command = true, options = { of_run },
     examples = { { "choline exec gpu -- nvidia-smi", "on the newest run's instance gpu" } },
     exits = { [0] = "the command's own exit code", [3] = "no such instance" } },
-  { name = "push", group = "Instances", summary = "send files to an instance",
+  { name = "push", group = "Instances", summary = "send files to an instance or a host",
     help = "The content of a folder goes into TO; a file goes to TO, or into it when it ends with a "
-      .. "slash or is a folder.",
-    arguments = { { name = "FROM", complete = "file", help = "a path here" },
-      { name = "TO", complete = "instance", help = "NAME:/path" } },
-    options = { of_run,
-      { name = "exclude", value = "PATTERN", many = true, help = "leave these out" }, json },
-    examples = { { "choline push data.csv gpu:/data/", "one file" } },
-    exits = { [0] = "sent", [3] = "no such path or instance" } },
-  { name = "pull", group = "Instances", summary = "bring files from an instance",
+      .. "slash or is a folder. Only what differs is sent, and a file is whole at the other side or "
+      .. "not there. What .gitignore and .cholineignore name stays here, unless --include-ignored. "
+      .. "A name before the colon is a live instance, else a host as ssh knows it.",
+    arguments = { { name = "FROM", complete = "file", help = "a path here, or NAME:/path" },
+      { name = "TO", complete = "instance",
+        help = "NAME:/path, [user@]host:/path or ssh://user@host:port/path" } },
+    options = { of_run, table.unpack(transfers) },
+    examples = { { "choline push data.csv gpu:/data/", "one file" },
+      { "choline push . me@lab:/work --delete --dry-run", "what would move, and why" } },
+    exits = transfer_exits },
+  { name = "pull", group = "Instances", summary = "bring files from an instance or a host",
     help = "The content of a folder comes into TO; a file comes to TO, or into it when it ends with a "
-      .. "slash or is a folder.",
-    arguments = { { name = "FROM", complete = "instance", help = "NAME:/path" },
+      .. "slash or is a folder. All of it comes, also what .gitignore names: results often are.",
+    arguments = { { name = "FROM", complete = "instance",
+      help = "NAME:/path, [user@]host:/path or ssh://user@host:port/path" },
       { name = "TO", optional = true, complete = "file",
-        help = "a path here; default: this folder" } },
-    options = { of_run,
-      { name = "exclude", value = "PATTERN", many = true, help = "leave these out" }, json },
-    examples = { { "choline pull gpu:/workspace/model.pt .", "one file" } },
-    exits = { [0] = "here", [3] = "no such path or instance" } },
+        help = "a path here, or NAME:/path; default: this folder" } },
+    options = { of_run, table.unpack(transfers) },
+    examples = { { "choline pull gpu:/workspace/model.pt .", "one file" },
+      { "choline pull gpu:/workspace/out out --dry-run", "what would come, and why" } },
+    exits = transfer_exits },
+  { name = "sync", group = "Instances", summary = "make one place like another",
+    help = "FROM and TO are paths here, NAME:/path on an instance, or places on hosts as scp writes "
+      .. "them. Only what differs is sent; what .gitignore and .cholineignore name is left out, unless "
+      .. "--include-ignored. Nothing is deleted without --delete.",
+    arguments = { { name = "FROM", complete = "file",
+      help = "a path here, NAME:/path, [user@]host:/path or ssh://user@host:port/path" },
+      { name = "TO", complete = "file", help = "likewise" } },
+    options = { of_run, table.unpack(transfers) },
+    examples = { { "choline sync . gpu:/work --delete", "gpu:/work becomes what is here" },
+      { "choline sync me@lab:/results ./results --dry-run --json", "for a program" } },
+    exits = transfer_exits },
   { name = "instances", group = "Instances", summary = "what lives and costs money, everywhere",
     arguments = {},
     options = { json, { name = "all", short = "a", help = "those that are gone, too" }, of_run },

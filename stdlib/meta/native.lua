@@ -379,7 +379,9 @@ function native.recover.adopt(provider, tag, name) end
 native.transfer = {}
 --- class idempotent. Each side is { tag = "…" or nil, path = "…" }; paths on an instance are as the
 --- command sees them, relative ones below its home. A tag may be a host without an instance,
---- "ssh://[user@]host[:port]": relative paths are then below the home of the user there. Progress is shown under "sync/<name>".
+--- "ssh://[user@]host[:port]": relative paths are then below the home of the user there. Progress
+--- is shown under "sync/<name>". A failure with `failed` in its fields moved the rest: files,
+--- bytes, deleted.
 ---@async
 --- With `checkpoints` from an instance, in a run: those that are new, but for what was there
 --- `before`, are verified against digests of both sides (`sealed`, or `damaged`), and brought
@@ -393,6 +395,19 @@ function native.transfer.sync(fields) end
 ---@async
 ---@return table  as of native.transfer.sync
 function native.transfer.follow(fields) end
+---@class native.Progress
+---@field name string
+---@field state "running"|"done"|"failed"
+---@field direction "to"|"from"
+---@field files integer
+---@field files_total integer
+---@field bytes integer
+---@field bytes_total integer
+---@field seconds number
+---@field at number
+--- How far the transfer `name` of this process is, or how the last one ended.
+---@return native.Progress|nil
+function native.transfer.progress(name) end
 --- class query. The newest checkpoint of the sync `name` that this run brought to `path` and that
 --- is still what it was; newer ones that are not are `damaged`.
 ---@async

@@ -52,6 +52,18 @@ return {
     { "ended", "time or null", "when it was gone" },
     { "cost", "number", "US dollars until now" },
   } },
+  { command = "push", summary = "An object; of `pull` and `sync` too. Printed also when a part "
+    .. "could not be moved; the exit code is then 1.", fields = {
+    { "files", "integer", "moved, or with --dry-run to be moved" },
+    { "bytes", "integer", "of their contents" },
+    { "deleted", "integer", "at TO" },
+    { "unchanged", "integer", "files that were there already" },
+    { "seconds", "number", "how long it took" },
+    { "skipped", "array", "path and why: left out on purpose, such as a socket" },
+    { "failed", "array", "path and why: could not be read or written" },
+    { "plan", "array", "with --dry-run: path, bytes and why (new, size, mtime, content, mode, "
+      .. "kind, link or removed); at most 10,000" },
+  } },
   { command = "doctor", summary = "An array of what was tried.", fields = {
     { "name", "string", "what" },
     { "state", "string", "ok, warn or fail" },
