@@ -47,6 +47,7 @@ struct SyncProgress {
   uint64_t bytes_total = 0;
 };
 
+// In a dry run the counts are of what would be done.
 struct SyncReport {
   uint64_t entries = 0;      // files, folders and links at the source, after the rules
   uint64_t files_moved = 0;  // contents sent
