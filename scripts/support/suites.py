@@ -249,6 +249,15 @@ def sanitize(session):
         run_cases(session, folder, "smoke", **stress)
 
 
+@phase("fuzz")
+def fuzz(session):
+    """Both ends of the protocol against peers that lie, with a bound on their memory."""
+    folder = BUILD / "fuzz"
+    if session.build(folder, "-DCMAKE_CXX_COMPILER=clang++", "-DCHOLINE_FUZZ=ON", *TOGETHER,
+                     targets=("choline_fuzz",)):
+        session.suite([sys.executable, "tests/fuzz/run.py", folder, "--seconds", "48"], "fuzz")
+
+
 @phase("package")
 def package(session):
     session.suite([sys.executable, "tests/cases/package.py", BUILD], "package")
