@@ -32,6 +32,7 @@ class Child {
   void end_input();
   void room_again();  // room() has grown
   void kill(int number);
+  pid_t pid() const { return pid_; }
 
  private:
   struct Output {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "agent/child.h"
+#include "agent/guard.h"
 #include "agent/server.h"
 
 namespace choline {
@@ -23,6 +24,7 @@ class Exec : public Activity {
                    [this](size_t bytes) { taken(bytes); },
                    [this](int status) { ended(status); },
                }),
+        guard_(server.reactor()),
         limit_(request.value("limit", uint64_t{0})),
         timeout_(request.value("timeout", 0.0)) {}
   ~Exec() override { server_.reactor().cancel(timer_); }
@@ -30,6 +32,7 @@ class Exec : public Activity {
   Status start(const Program& program) {
     started_ = boot_seconds();
     Status started = child_.start(program);
+    if (started) started = guard_.start(child_.pid(), Guard::Way::at_once);
     if (started && timeout_ > 0) {
       timer_ = server_.reactor().timer(timeout_, [this] {
         timed_out_ = true;
@@ -41,6 +44,9 @@ class Exec : public Activity {
   void on_data(std::string_view bytes) override { child_.write(bytes); }
   void on_end() override { child_.end_input(); }
   void on_room() override { child_.room_again(); }
+  void on_note(const Json& note) override {
+    if (int number = signal_of(note)) child_.kill(number);
+  }
 
  private:
   void output(int stream, std::string_view bytes) {
@@ -56,6 +62,7 @@ class Exec : public Activity {
     server_.kick();
   }
   void ended(int status) {
+    guard_.release();
     server_.finish(channel_, Json{{"code", exit_code(status)},
                                   {"signal", exit_signal(status)},
                                   {"out_cut", cut_[0]},
@@ -66,6 +73,7 @@ class Exec : public Activity {
   }
 
   Child child_;
+  Guard guard_;     // Child ends all when the object goes, the guard when the agent is killed
   uint64_t limit_;  // of each stream; 0: none
   double timeout_;
   double started_ = 0;

@@ -29,6 +29,7 @@ namespace {
 struct Stat {
   char state = '?';
   pid_t parent = 0;
+  pid_t session = 0;
   uint64_t ticks = 0;
 };
 
@@ -48,7 +49,7 @@ std::optional<Stat> read_stat(pid_t pid) {
   std::vector<std::string> fields = split(std::string_view(*text).substr(bracket + 2), ' ');
   if (fields.size() < 20) return std::nullopt;
   return Stat{fields[0].empty() ? '?' : fields[0][0], number<pid_t>(fields[1]),
-              number<uint64_t>(fields[19])};
+              number<pid_t>(fields[3]), number<uint64_t>(fields[19])};
 }
 
 std::optional<uint64_t> counter(const std::string& path, std::string_view name) {
@@ -91,8 +92,24 @@ std::string find_program(const char* name) {
   return {};
 }
 
+// The shell that the list of users has for us; where it cannot be run (/usr/sbin/nologin runs, and
+// ends at once: whoever came here has a shell already), the plain one.
+std::string login_shell() {
+  Result<std::string> users = read_file("/etc/passwd", size_t{4} << 20);
+  std::string mine = std::to_string(::geteuid());
+  for (const std::string& line : split(users ? *users : "", '\n')) {
+    std::vector<std::string> fields = split(line, ':');
+    if (fields.size() < 7 || fields[2] != mine) continue;
+    std::string shell(trim(fields[6]));
+    bool ends_at_once = shell.ends_with("/nologin") || shell.ends_with("/false");
+    if (!shell.empty() && !ends_at_once && ::access(shell.c_str(), X_OK) == 0) return shell;
+    break;
+  }
+  return "/bin/sh";
+}
+
 Result<std::vector<std::string>> read_command(const Json& command) {
-  if (!command.is_object()) return bad("command: expected an object with shell or list");
+  if (!command.is_object()) return bad("command: expected an object with shell, list or login");
   if (command.contains("shell")) {
     const Json& text = command["shell"];
     if (!text.is_string()) return bad("command.shell: expected a string");
@@ -177,6 +194,20 @@ std::vector<ProcessName> descendants(pid_t root) {
   return found;
 }
 
+int kill_session(pid_t leader, int signal) {
+  int found = 0;
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", failed)) {
+    pid_t pid = number<pid_t>(entry.path().filename().native());
+    if (pid <= 1) continue;
+    std::optional<Stat> stat = read_stat(pid);
+    if (!stat || stat->session != leader || stat->state == 'Z' || stat->state == 'X') continue;
+    if (signal != 0) ::kill(pid, signal);
+    found++;
+  }
+  return found;
+}
+
 void kill_tree(pid_t root, int signal) {
   for (const ProcessName& process : descendants(root)) ::kill(process.pid, signal);
 }
@@ -218,9 +249,16 @@ std::string true_path(const Place& place, std::string_view path) {
 
 Result<Program> read_program(const Json& request, const Place& place) {
   Program program;
-  Result<std::vector<std::string>> argv = read_command(request.value("command", Json()));
-  if (!argv) return argv.error();
-  program.argv = std::move(*argv);
+  const Json command = request.value("command", Json());
+  if (command.is_object() && command.value("login", Json()) == true) {
+    program.file = login_shell();
+    // The dash makes it read the files of a login, as after `ssh HOST`.
+    program.argv = {"-" + program.file.substr(program.file.rfind('/') + 1)};
+  } else {
+    Result<std::vector<std::string>> argv = read_command(command);
+    if (!argv) return argv.error();
+    program.argv = std::move(*argv);
+  }
   for (const std::string& word : program.argv) {
     if (word.find('\0') != std::string::npos) return bad("command: a word holds a zero byte");
   }
@@ -250,6 +288,7 @@ Result<Program> read_program(const Json& request, const Place& place) {
     env[name] = value.get<std::string>();
   }
   if (!place.tag.empty()) env["CHOLINE_INSTANCE"] = place.tag;
+  if (!program.file.empty()) env["SHELL"] = program.file;
   for (const auto& [name, value] : env) program.env.push_back(name + "=" + value);
 
   struct stat info {};
@@ -290,6 +329,10 @@ void execute(const Program& program, pid_t parent, const ExecFds& fds) {
   for (int target = 0; target < 3; target++) {
     if (::dup2(sources[target], target) < 0) ::_exit(127);
   }
+  execute_here(program);
+}
+
+void execute_here(const Program& program) {
   close_from(3);
   if (::chdir(program.dir.c_str()) != 0) {
     ::dprintf(2, "choline: cannot enter %s: %s\n", program.dir.c_str(), ::strerror(errno));
@@ -301,10 +344,17 @@ void execute(const Program& program, pid_t parent, const ExecFds& fds) {
   argv.push_back(nullptr);
   env.push_back(nullptr);
   environ = env.data();  // execvp looks for the program in the PATH of the command
-  ::execvp(argv[0], argv.data());
+  const char* file = program.file.empty() ? argv[0] : program.file.c_str();
+  ::execvp(file, argv.data());
   int code = errno;
-  ::dprintf(2, "choline: cannot run %s: %s\n", argv[0], ::strerror(code));
+  ::dprintf(2, "choline: cannot run %s: %s\n", file, ::strerror(code));
   ::_exit(code == ENOENT ? 127 : 126);
+}
+
+int signal_of(const Json& note) {
+  const Json number = note.value("signal", Json());
+  if (!number.is_number_unsigned() || number.get<uint64_t>() >= NSIG) return 0;
+  return number.get<int>();
 }
 
 Result<Pipe> make_pipe() {

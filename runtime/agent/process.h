@@ -35,6 +35,8 @@ OomCount oom_count();
 // `number` to the process group of `leader`; to all descendants of `root`, not to it.
 void kill_group(pid_t leader, int number);
 void kill_tree(pid_t root, int number);
+// To every process of the session that `leader` began; how many there are. 0 only counts them.
+int kill_session(pid_t leader, int number);
 std::vector<ProcessName> descendants(pid_t root);
 // SIGKILL to every other process that was started with `entry` ("NAME=value") in its environment;
 // how many there were.
@@ -54,8 +56,9 @@ struct Program {
   std::vector<std::string> argv;
   std::vector<std::string> env;  // "NAME=value"
   std::string dir;
+  std::string file;  // what is executed; empty: argv[0], looked for in PATH
 };
-// From {command = {shell} or {list}, dir, env}; every part is checked.
+// From {command = {shell}, {list} or {login = true}, dir, env}; every part is checked.
 Result<Program> read_program(const Json& request, const Place& place);
 
 // In a fork: sets signals, session, death with the parent `parent`, descriptors, folder and
@@ -64,6 +67,12 @@ struct ExecFds {
   int in = -1, out = -1, err = -1;  // -1: /dev/null
 };
 [[noreturn]] void execute(const Program& program, pid_t parent, const ExecFds& fds);
+
+// The same from when the descriptors, the session and the group are set.
+[[noreturn]] void execute_here(const Program& program);
+
+// The signal that a note {"signal": number} asks for; 0 when it asks for none that there is.
+int signal_of(const Json& note);
 
 // Undoes what the Reactor set, and closes all descriptors from `first` on.
 void reset_signals();

@@ -157,6 +157,8 @@ void Server::dispatch(uint32_t channel, const std::string& verb, const Json& req
   std::unique_ptr<Activity> activity;
   if (verb == "exec") {
     activity = make_exec(*this, channel, request);
+  } else if (verb == "terminal") {
+    activity = make_terminal(*this, channel, request);
   } else if (verb == "follow") {
     activity = make_follow(*this, channel, request);
   } else if (verb == "files") {
@@ -180,6 +182,11 @@ void Server::on_data(uint32_t channel, int stream, std::string_view bytes) {
 void Server::on_end(uint32_t channel) {
   auto found = activities_.find(channel);
   if (found != activities_.end()) found->second->on_end();
+}
+
+void Server::on_note(uint32_t channel, Json note) {
+  auto found = activities_.find(channel);
+  if (found != activities_.end()) found->second->on_note(note);
 }
 
 void Server::on_cancel(uint32_t channel) {

@@ -27,6 +27,7 @@ class Activity {
 
   virtual void on_data(std::string_view bytes);
   virtual void on_end() {}
+  virtual void on_note(const Json& note) { (void)note; }
   virtual void on_room() {}
 
  protected:
@@ -54,6 +55,7 @@ class Server : private MuxHandler {
   void on_open(uint32_t channel, Json request) override;
   void on_data(uint32_t channel, int stream, std::string_view bytes) override;
   void on_end(uint32_t channel) override;
+  void on_note(uint32_t channel, Json note) override;
   void on_cancel(uint32_t channel) override;
   void on_room(uint32_t channel) override;
 
@@ -80,6 +82,7 @@ class Server : private MuxHandler {
 };
 
 std::unique_ptr<Activity> make_exec(Server& server, uint32_t channel, const Json& request);
+std::unique_ptr<Activity> make_terminal(Server& server, uint32_t channel, const Json& request);
 std::unique_ptr<Activity> make_follow(Server& server, uint32_t channel, const Json& request);
 std::unique_ptr<Activity> make_files(Server& server, uint32_t channel, const Json& request);
 std::unique_ptr<Activity> make_facts(Server& server, uint32_t channel);

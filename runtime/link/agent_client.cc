@@ -74,11 +74,6 @@ class Reader {
   std::optional<Error> problem_;
 };
 
-Json write_command(const AgentCommand& command) {
-  if (command.list.empty()) return Json{{"shell", command.shell}};
-  return Json{{"list", command.list}};
-}
-
 Result<CommandStatus> read_status(const Json& value) {
   Reader reader(value);
   CommandStatus status;
@@ -104,6 +99,11 @@ Result<CommandStatus> read_status(const Json& value) {
 }
 
 }  // namespace
+
+Json to_json(const AgentCommand& command) {
+  if (command.list.empty()) return Json{{"shell", command.shell}};
+  return Json{{"list", command.list}};
+}
 
 Json to_json(const AgentFacts& facts) {
   Json gpus = Json::array();
@@ -232,8 +232,20 @@ Co<Result<std::optional<double>>> AgentClient::renew(LeaseRequest request) {
   co_return reader.finish(left);
 }
 
+Result<ExecResult> read_exec_result(const Json& answer) {
+  Reader reader(answer);
+  ExecResult result;
+  result.code = static_cast<int>(reader.integer("code", 0, 255));
+  result.signal = static_cast<int>(reader.integer("signal", 0, 127));
+  result.out_cut = reader.flag("out_cut");
+  result.err_cut = reader.flag("err_cut");
+  result.timed_out = reader.flag("timed_out");
+  result.seconds = reader.number("seconds");
+  return reader.finish(std::move(result));
+}
+
 Co<Result<ExecResult>> AgentClient::exec(ExecRequest request) {
-  Json args{{"command", write_command(request.command)},
+  Json args{{"command", to_json(request.command)},
             {"dir", request.dir},
             {"env", request.env},
             {"timeout", request.timeout},
@@ -251,19 +263,16 @@ Co<Result<ExecResult>> AgentClient::exec(ExecRequest request) {
       };
   Result<Json> answer = co_await (*channel)->exchange(std::move(request.input), std::move(take));
   if (!answer) co_return answer.error();
-  Reader reader(*answer);
-  result->code = static_cast<int>(reader.integer("code", 0, 255));
-  result->signal = static_cast<int>(reader.integer("signal", 0, 127));
-  result->out_cut = reader.flag("out_cut");
-  result->err_cut = reader.flag("err_cut");
-  result->timed_out = reader.flag("timed_out");
-  result->seconds = reader.number("seconds");
-  co_return reader.finish(std::move(*result));
+  Result<ExecResult> ended = read_exec_result(*answer);
+  if (!ended) co_return ended.error();
+  ended->out = std::move(result->out);
+  ended->err = std::move(result->err);
+  co_return ended;
 }
 
 Co<Result<StartResult>> AgentClient::start(StartRequest request) {
   Json args{{"key", request.key},
-            {"command", write_command(request.command)},
+            {"command", to_json(request.command)},
             {"dir", request.dir},
             {"env", request.env},
             {"info", request.info.is_object() ? request.info : Json::object()}};

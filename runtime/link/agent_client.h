@@ -29,6 +29,8 @@ struct AgentCommand {
   std::vector<std::string> list;
 };
 
+Json to_json(const AgentCommand& command);
+
 struct ExecRequest {
   AgentCommand command;
   std::string dir;  // relative: below the instance's home
@@ -47,6 +49,9 @@ struct ExecResult {
   bool timed_out = false;
   double seconds = 0;
 };
+
+// From the answer to exec or terminal, without the output.
+Result<ExecResult> read_exec_result(const Json& answer);
 
 struct StartRequest {
   std::string key;

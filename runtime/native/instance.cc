@@ -2,6 +2,7 @@
 #include "durable/commands.h"
 #include "durable/instances.h"
 #include "durable/reap.h"
+#include "native/attach.h"
 #include "native/module.h"
 #include "native/services.h"
 
@@ -153,6 +154,7 @@ NativeModule instance_module() {
       {"destroy", StepClass::idempotent, instance_destroy},
       {"get", StepClass::query, instance_get},
       {"exec", StepClass::opaque, instance_exec},
+      {"attach", instance_attach},
       {"start", StepClass::keyed, instance_start},
       {"wait", StepClass::wait, instance_wait},
       {"signal", StepClass::idempotent, instance_signal},

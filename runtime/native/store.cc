@@ -210,6 +210,8 @@ Result<Json> commands(Services& services, const Json& args) {
     Json out = {
         {"key", row.key},     {"task", row.task}, {"attempt", row.attempt},     {"tag", row.tag},
         {"state", row.state}, {"log", row.log},   {"log_bytes", row.log_offset}};
+    if (std::string dir = text_field(row.cmd, "dir"); !dir.empty()) out["dir"] = std::move(dir);
+    if (Json env = field(row.cmd, "env"); env.is_object()) out["env"] = std::move(env);
     if (row.code) out["code"] = *row.code;
     if (row.started) out["started"] = *row.started;
     if (row.ended) out["ended"] = *row.ended;

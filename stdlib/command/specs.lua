@@ -11,6 +11,10 @@ local run <const> = { name = "RUN", optional = true, complete = "run",
   help = "a run's id, the beginning of one, or its name; default: the newest run" }
 local of_run <const> = { name = "run", value = "RUN", complete = "run",
   help = "the run; default: the newest one" }
+local instance <const> = { name = "INSTANCE", complete = "instance",
+  help = "an instance's name or tag, RUN:NAME, or a host as ssh knows it" }
+local secrets <const> = { name = "secrets",
+  help = "with the secrets of the task that began last there, too" }
 local assignments <const> = { help = "values of the cholfile's params" }
 -- Of every command that moves files.
 local transfers <const> = {
@@ -48,7 +52,7 @@ local transfer_exits <const> = { [0] = "done", [1] = "something could not be mov
 ---@field arguments Argument[]
 ---@field options Option[]
 ---@field assignments? { help: string }  takes NAME=VALUE
----@field command? boolean               what follows is a command of its own
+---@field command? boolean|"optional"    what follows is a command of its own
 ---@field examples { [1]: string, [2]: string }[]
 ---@field exits table<integer, string>
 
@@ -182,11 +186,32 @@ return {
 
   -- Instances ------------------------------------------------------------------------------------
   { name = "exec", group = "Instances", summary = "run a command on an instance",
-    arguments = { { name = "INSTANCE", complete = "instance",
-      help = "an instance's name or tag" } },
-    command = true, options = { of_run },
-    examples = { { "choline exec gpu -- nvidia-smi", "on the newest run's instance gpu" } },
-    exits = { [0] = "the command's own exit code", [3] = "no such instance" } },
+    help = "One word is text for a shell, several are a program and its arguments; it stands in the "
+      .. "folder of the run's tasks and has their environment, without secrets. Its input is this "
+      .. "one's. Ctrl-C is passed on; a second one kills it. Nothing of it is left when choline or the "
+      .. "link ends: what should go on by itself is a task.",
+    arguments = { instance },
+    command = true, options = { of_run,
+      { name = "terminal", short = "t", help = "with a terminal there, as `choline ssh` has one" },
+      { name = "no-input", short = "n", help = "leave the input of this process alone" }, secrets },
+    examples = { { "choline exec gpu -- nvidia-smi", "on the newest run's instance gpu" },
+      { "choline exec gpu 'tail -n 100 train.log | grep loss'", "text for a shell" },
+      { "tar c data | choline exec gpu -- tar x -C /data", "with an input" } },
+    exits = { [0] = "the command's own exit code; 128 and the signal that ended it",
+      [1] = "the link died", [3] = "no such instance", [141] = "nobody reads the output" } },
+  { name = "ssh", group = "Instances", summary = "a shell on an instance, on this terminal",
+    help = "Goes through the link of choline's agent, whichever way the instance is reached; nothing "
+      .. "of your keys goes there. The login shell stands in the folder of the run's tasks and has "
+      .. "their environment, without secrets. Right after Enter, ~. leaves (also a link that is dead), "
+      .. "~^Z suspends choline, ~? tells more. Where input or output is no terminal, the shell reads "
+      .. "its commands from the input. What runs in it ends with it or with the link; tmux and tasks "
+      .. "go on.",
+    arguments = { instance },
+    command = "optional", options = { of_run, secrets },
+    examples = { { "choline ssh gpu", "a shell on the newest run's instance gpu" },
+      { "choline ssh gpu -- nvtop", "one program, on a terminal" } },
+    exits = { [0] = "the exit code of the shell or the command", [1] = "the link died",
+      [3] = "no such instance", [129] = "left by ~." } },
   { name = "push", group = "Instances", summary = "send files to an instance or a host",
     help = "The content of a folder goes into TO; a file goes to TO, or into it when it ends with a "
       .. "slash or is a folder. Only what differs is sent, and a file is whole at the other side or "

@@ -227,7 +227,7 @@ function native.store.instances(filter) end
 ---@param filter? { task?: string, name?: string }
 ---@return { task: string, name: string, points: { step: number, value: number, at: number, attempt: integer }[] }[]
 function native.store.metrics(run, filter) end
----@return { key: string, task: string, attempt: integer, tag: string, state: string, code: integer|nil, log: string, log_bytes: integer, started: number|nil, ended: number|nil }[]
+---@return { key: string, task: string, attempt: integer, tag: string, state: string, code: integer|nil, log: string, log_bytes: integer, dir: string|nil, env: table<string, string|{secret: string}>|nil, started: number|nil, ended: number|nil }[]
 function native.store.commands(run) end
 ---@return table<string, any>  what the run shows now: see native.run.show
 function native.store.shown(run) end
@@ -340,6 +340,15 @@ function native.instance.get(tag) end
 ---@param options? { dir?: string, env?: table, input?: string, timeout?: number, interrupted?: "rerun"|"fail" }
 ---@return { code: integer, out: string, err: string }
 function native.instance.exec(tag, command, options) end
+--- Runs a command with the input and output of this process until it ends, and gives its exit code,
+--- or 128 and the signal. Signals that come here are passed on. No command: the login shell.
+--- terminal: it gets one, this one in raw mode; input = false: it gets an empty input. Raises lost
+--- with a field `began` when the link died: what ran has ended then.
+---@async
+---@param command { shell: string }|{ list: string[] }|nil
+---@param options? { dir?: string, env?: table<string, string|{secret: string}>, terminal?: boolean, input?: boolean }
+---@return integer code
+function native.instance.attach(tag, command, options) end
 --- class keyed. Starts a command that outlives everyone; the same key is started once.
 ---@async
 ---@param fields { key: string, task: string, attempt: integer, command: table, dir?: string, env?: table<string, string|{secret: string}>, metrics?: table<string, {pattern: string, step?: string}> }

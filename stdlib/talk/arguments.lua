@@ -179,7 +179,8 @@ function M.parse(spec, argv)
     index = index + 1
   end
   place_words(spec, parsed, words)
-  if spec.command and (not parsed.command or #parsed.command == 0) then
+  if parsed.command and #parsed.command == 0 then parsed.command = nil end
+  if spec.command and spec.command ~= "optional" and not parsed.command then
     refuse(spec, "choline %s needs a command after %s", spec.name, "--")
   end
   return parsed
@@ -196,7 +197,8 @@ function M.usage(spec)
     parts[#parts + 1] = argument.optional and "[" .. name .. "]" or name
   end
   if spec.assignments then parts[#parts + 1] = "[NAME=VALUE …]" end
-  if spec.command then parts[#parts + 1] = "-- COMMAND …" end
+  if spec.command == "optional" then parts[#parts + 1] = "[-- COMMAND …]"
+  elseif spec.command then parts[#parts + 1] = "-- COMMAND …" end
   return table.concat(parts, " ")
 end
 

@@ -27,8 +27,9 @@ class BareHost(Case):
                                   stdout=subprocess.DEVNULL)
         self.addCleanup(keeper.wait)
         self.addCleanup(keeper.kill)
-        self.wait_until(self.socket.exists, "the agent of keys")
-        subprocess.run(["ssh-add", "-q", self.host.key], check=True, env=self.with_keys())
+        add = ["ssh-add", "-q", self.host.key]  # its socket is there before it listens
+        self.wait_until(lambda: subprocess.run(add, env=self.with_keys()).returncode == 0,
+                        "the agent of keys")
 
     def with_keys(self):
         return self.environment(SSH_AUTH_SOCK=str(self.socket))
@@ -52,3 +53,11 @@ class BareHost(Case):
     def test_a_name_that_ssh_would_read_as_an_option_is_refused(self):
         self.assert_says(self.ask("ssh://-oProxyCommand=id", "true", code=None).err,
                          "no host for ssh")
+
+    def test_commands_take_one_in_place_of_an_instance(self):
+        keys = {"SSH_AUTH_SOCK": str(self.socket)}
+        for name in (f"127.0.0.1:{self.host.port}", f"ssh://127.0.0.1:{self.host.port}"):
+            result = self.choline("exec", name, "pwd; exit 5", code=5, env=keys)
+            self.assertEqual(result.out.strip(), str(self.host.home))
+        shell = self.choline("ssh", name, "--", "echo", "two words", env=keys)
+        self.assertEqual(shell.out, "two words\n")

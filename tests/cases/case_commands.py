@@ -14,7 +14,7 @@ sync "code" { from = ".", to = "box:/work" }
 task "stay" { on = box, run = "echo begun; until test -e over; do sleep 0.1; done" }
 """
 COMMANDS = ("init", "check", "plan", "run", "pause", "resume", "ls", "status", "why", "logs",
-            "stop", "exec", "push", "pull", "explain", "doctor", "instances", "gc", "offers",
+            "stop", "exec", "ssh", "push", "pull", "explain", "doctor", "instances", "gc", "offers",
             "drill", "help", "version", "completion", "man")
 
 

@@ -186,6 +186,10 @@ local function instance_part(boot)
     table.insert(world.effects, "exec " .. text)
     answer(true, world.exec and world.exec(text) or { code = 0, out = text .. "\n", err = "" })
   end)
+  -- Of hosts there are none; nothing of a terminal can be faked.
+  function part.attach(tag)
+    stock.error(failure(boot, "transient", "could not resolve " .. tag), 0)
+  end
   part.start = on("instance.start", "keyed", 1, function(step, answer, tag, fields)
     local instance <const>, why <const> = instance_of(boot, tag)
     if not instance then return answer(false, why) end
