@@ -12,17 +12,17 @@
 
 namespace choline {
 
-constexpr int kTransferVersion = 1;
+constexpr int kTransferVersion = 2;
 constexpr size_t kFrameLimit = 8 << 20;   // payload of one frame
 constexpr size_t kDataBlock = 256 << 10;  // most bytes of a file in one frame
 
 enum class FrameType : uint8_t {
   request = 1,      // client: JSON {magic, version, role, path, options}
-  tree = 2,         // sender: JSON {single, name, partial, rules}
+  tree = 2,         // sender: JSON {single, name}
   entries = 3,      // sender: a batch of the manifest
-  entries_end = 4,  // sender: JSON {count, skipped, failed}
+  entries_end = 4,  // sender: JSON {count, skipped, failed, cut}
   plan = 5,         // receiver: a batch of what is wanted and why
-  plan_end = 6,     // receiver: nothing
+  plan_end = 6,     // receiver: how many files and bytes in all
   file = 7,         // sender: index, size, mtime, mode; contents follow
   data = 8,         // sender: bytes
   hole = 9,         // sender: a count of zeros
@@ -77,6 +77,7 @@ class Packer {
   Packer& signed_number(int64_t value);  // zigzag
   Packer& text(std::string_view bytes);
   std::string& out() { return out_; }
+  size_t size() const { return out_.size(); }
 
  private:
   std::string out_;
@@ -89,6 +90,7 @@ class Unpacker {
   bool signed_number(int64_t& value);
   bool text(std::string_view& bytes);
   bool at_end() const { return in_.empty(); }
+  size_t left() const { return in_.size(); }
 
  private:
   std::string_view in_;

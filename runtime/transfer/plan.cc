@@ -1,6 +1,7 @@
 #include "transfer/plan.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/text.h"
 #include "transfer/frame.h"
@@ -8,123 +9,140 @@
 namespace choline {
 
 namespace {
-constexpr size_t kBatch = 64 << 10;
 constexpr size_t kDigest = 16;
-constexpr uint64_t kMostSize = 1ULL << 62;
-constexpr size_t kMostLink = 4096;
-constexpr size_t kManifestBytes = 512 << 20;
+constexpr uint64_t kMostWish = 32;      // bytes
+constexpr size_t kMostRules = 2 << 20;  // bytes of one file of rules
+constexpr char kPlain = 0;              // how a batch is packed: its first byte
 }  // namespace
 
-std::string ManifestWriter::add(const Entry& entry) {
-  size_t most = std::min(last_path_.size(), entry.path.size());
-  size_t shared = 0;
-  while (shared < most && last_path_[shared] == entry.path[shared]) ++shared;
-  Packer packer;
-  packer.number(static_cast<uint64_t>(entry.kind)).number(shared);
-  packer.text(std::string_view(entry.path).substr(shared)).number(entry.mode);
-  if (entry.kind == EntryKind::file) packer.number(entry.size).signed_number(entry.mtime_ns);
-  if (entry.kind == EntryKind::link) packer.text(entry.link);
-  batch_ += packer.out();
-  last_path_ = entry.path;
-  return batch_.size() >= kBatch ? rest() : std::string();
+std::string pack_batch(std::string_view records) {
+  std::string payload;
+  payload.reserve(records.size() + 1);
+  payload += kPlain;
+  payload += records;
+  return payload;
 }
 
-std::string ManifestWriter::rest() {
-  return std::exchange(batch_, {});
-}
-
-Status ManifestReader::add(std::string_view batch) {
-  Unpacker in(batch);
-  while (!in.at_end()) {
-    uint64_t kind = 0, shared = 0, mode = 0;
-    std::string_view tail, link;
-    Entry entry;
-    bool fine = in.number(kind) && kind >= 1 && kind <= 3 && in.number(shared) &&
-                shared <= last_path_.size() && in.text(tail) && in.number(mode) && mode <= 0777;
-    if (!fine) return protocol_error("a list of files that cannot be read");
-    entry.kind = static_cast<EntryKind>(kind);
-    entry.mode = static_cast<uint32_t>(mode);
-    if (entry.kind == EntryKind::file) {
-      fine = in.number(entry.size) && entry.size <= kMostSize && in.signed_number(entry.mtime_ns);
-    } else if (entry.kind == EntryKind::link) {
-      fine = in.text(link) && !link.empty() && link.size() <= kMostLink &&
-             link.find('\0') == std::string_view::npos;
-    }
-    if (!fine) return protocol_error("a list of files that cannot be read");
-    entry.link = link;
-    entry.path = last_path_.substr(0, shared) + std::string(tail);
-    Status status = check(entry);
-    if (!status.ok()) return status;
-    last_path_ = entry.path;
-    entries_.push_back(std::move(entry));
+Result<std::string> unpack_batch(std::string_view payload) {
+  if (payload.empty() || payload[0] != kPlain) {
+    return protocol_error("a list of files that cannot be read");
   }
+  return std::string(payload.substr(1));
+}
+
+Status ManifestCheck::check_rules(const IgnoreFile& rules) {
+  // They are those of the folder that was just entered, or of the root and above.
+  bool in_place = rules.folder.empty() ? entries_ == 0
+                                       : rules.folder == last_path_ && !open_folders_.empty() &&
+                                             open_folders_.back() == last_path_.size();
+  if (!in_place || rules.text.size() > kMostRules) return protocol_error("bad ignore rules");
   return done();
 }
 
-Status ManifestReader::check(const Entry& entry) {
+Status ManifestCheck::check(const Record& record) {
+  if (!record.is_entry()) return check_rules(record.rules);
+  const Entry& entry = record.entry;
+  if (record.kind == RecordKind::other || record.ignored || entry.mode > 0777) {
+    return protocol_error("a list of files that cannot be read");
+  }
   if (!is_safe_path(entry.path)) {
     return Error(ErrorKind::refused, "transfer: the far end names " + choline::quoted(entry.path) +
                                          ", which is no path inside the tree");
   }
-  if (!entries_.empty() && !path_less(last_path_, entry.path)) {
+  if (entries_ != 0 && !path_less(last_path_, entry.path)) {
     return protocol_error("files out of order: " + choline::quoted(entry.path));
   }
-  if (entries_.size() >= kMostEntries || entries_.size() * 64 > kManifestBytes) {
-    return protocol_error("more files than can be taken");
-  }
-  while (!open_folders_.empty() && !entry.path.starts_with(open_folders_.back() + "/")) {
-    open_folders_.pop_back();
-  }
+  if (entries_ >= kMostEntries) return protocol_error("more files than can be taken");
+  auto is_open = [&](size_t length) {
+    return entry.path.size() > length && entry.path[length] == '/' &&
+           std::string_view(entry.path).starts_with(std::string_view(last_path_).substr(0, length));
+  };
+  while (!open_folders_.empty() && !is_open(open_folders_.back())) open_folders_.pop_back();
   size_t slash = entry.path.find_last_of('/');
-  std::string above = slash == std::string::npos ? "" : entry.path.substr(0, slash);
-  if (above != (open_folders_.empty() ? "" : open_folders_.back())) {
+  size_t above = slash == std::string::npos ? 0 : slash;
+  if (above != (open_folders_.empty() ? 0 : open_folders_.back())) {
     return protocol_error("a file without its folder: " + choline::quoted(entry.path));
   }
-  if (entry.kind == EntryKind::folder) open_folders_.push_back(entry.path);
+  if (record.kind == RecordKind::folder) open_folders_.push_back(entry.path.size());
+  last_path_ = entry.path;
+  ++entries_;
   return done();
 }
 
-std::string pack(const PlanItem& item) {
-  Packer packer;
-  packer.number(static_cast<uint64_t>(item.action)).number(static_cast<uint64_t>(item.reason));
-  if (item.action == PlanAction::removed) {
-    packer.text(item.path);
-  } else {
-    packer.number(item.index);
-  }
-  if (item.action == PlanAction::compare) packer.text(item.digest);
-  return std::move(packer.out());
+void SentManifest::add(std::string payload, uint32_t entries) {
+  batches_.push_back({std::move(payload), entries_});
+  entries_ += entries;
 }
 
-Status unpack_plan(std::string_view batch, size_t entries, std::vector<PlanItem>& items) {
-  Unpacker in(batch);
-  while (!in.at_end()) {
-    uint64_t action = 0, reason = 0;
-    std::string_view digest, path;
-    PlanItem item;
-    bool fine = in.number(action) && action >= 1 && action <= 4 && in.number(reason) &&
-                reason <= static_cast<uint64_t>(MoveReason::removed);
-    item.action = static_cast<PlanAction>(action);
-    item.reason = static_cast<MoveReason>(reason);
-    if (fine && item.action == PlanAction::removed) {
-      fine = in.text(path) && is_safe_path(path) && items.size() < kMostEntries;
-    } else if (fine) {
-      fine = in.number(item.index) && item.index < entries;
-      bool first = items.empty() || items.back().action == PlanAction::removed;
-      if (fine && !first) fine = item.index > items.back().index;
-      if (fine && first) fine = items.empty();
-    }
-    if (fine && item.action == PlanAction::compare)
-      fine = in.text(digest) && digest.size() == kDigest;
-    if (!fine) return protocol_error("a plan that cannot be read");
-    item.digest = digest;
-    item.path = path;
-    items.push_back(std::move(item));
+Result<const Entry*> SentManifest::find(uint64_t index) {
+  if (index >= entries_ || index + 1 < next_) return protocol_error("a wish out of order");
+  if (open_ && index + 1 == next_) return &record_.entry;
+  size_t batch = at_;
+  while (batch + 1 < batches_.size() && batches_[batch + 1].first <= index) ++batch;
+  if (!begun_ || batch != at_) {
+    Result<std::string> records = unpack_batch(batches_[batch].payload);
+    if (!records.ok()) return records.error();
+    records_ = std::move(records).value();
+    reader_ = RecordReader(records_);
+    next_ = batches_[batch].first;
+    at_ = batch;
+    begun_ = true;
   }
+  while (next_ <= index) {
+    if (!reader_.next(record_)) return Error(ErrorKind::io, "transfer: a manifest was lost");
+    if (record_.is_entry()) ++next_;
+  }
+  open_ = true;
+  return &record_.entry;
+}
+
+void PlanWriter::add(const PlanItem& item) {
+  packer_.number(item.index - next_);
+  packer_.number(static_cast<uint64_t>(item.action) | static_cast<uint64_t>(item.reason) << 2);
+  if (item.action == PlanAction::compare) packer_.text(item.digest);
+  next_ = item.index + 1;
+}
+
+std::string PlanWriter::take() {
+  std::string batch = packer_.out();
+  packer_.out().clear();
+  return batch;
+}
+
+Status PlanReader::add(std::string batch) {
+  bytes_ += batch.size();
+  if (bytes_ > entries_ * kMostWish) return protocol_error("a plan without end");
+  if (!batch.empty()) batches_.push_back(std::move(batch));
   return done();
 }
 
-std::optional<PlanItem> compare_entry(const Entry& wanted, const std::optional<Entry>& present,
+Result<std::optional<PlanItem>> PlanReader::next() {
+  if (at_ < batches_.size() && offset_ == batches_[at_].size()) {
+    batches_[at_++] = std::string();
+    offset_ = 0;
+  }
+  if (at_ == batches_.size()) return std::optional<PlanItem>();
+  Unpacker in(std::string_view(batches_[at_]).substr(offset_));
+  uint64_t step = 0, what = 0;
+  std::string_view digest;
+  bool fine = in.number(step) && step < entries_ && next_ + step < entries_ && in.number(what);
+  PlanItem item;
+  item.index = next_ + step;
+  item.action = static_cast<PlanAction>(what & 3);
+  item.reason = static_cast<MoveReason>(what >> 2);
+  fine = fine && (item.action == PlanAction::send || item.action == PlanAction::compare) &&
+         what >> 2 <= static_cast<uint64_t>(MoveReason::removed);
+  if (fine && item.action == PlanAction::compare) {
+    fine = in.text(digest) && digest.size() == kDigest;
+  }
+  if (!fine) return protocol_error("a plan that cannot be read");
+  item.digest = digest;
+  next_ = item.index + 1;
+  offset_ = batches_[at_].size() - in.left();
+  return std::optional<PlanItem>(std::move(item));
+}
+
+std::optional<PlanItem> compare_entry(const Entry& wanted, const Entry* present,
                                       const SyncOptions& options) {
   PlanItem item;
   item.action = wanted.kind == EntryKind::file ? PlanAction::send : PlanAction::touched;

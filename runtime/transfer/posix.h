@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <ctime>
 
@@ -14,8 +15,11 @@ struct CloseFolder {
   void operator()(DIR* folder) const { closedir(folder); }
 };
 
+// Times further than 290 years from 1970 count as that far.
 inline int64_t nanoseconds(const timespec& time) {
-  return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+  constexpr int64_t kFar = INT64_MAX / 1'000'000'000 - 2;
+  int64_t seconds = std::clamp<int64_t>(time.tv_sec, -kFar, kFar);
+  return seconds * 1'000'000'000 + time.tv_nsec;
 }
 
 inline bool has_errno(const Error& error, const char* name) {

@@ -23,12 +23,16 @@ class Receiver {
       : in_(in), out_(out), options_(options), hooks_(hooks) {}
 
   Result<SyncReport> run(const std::string& path) {
-    ReceivePlan plan(in_, options_, hooks_);
-    Status status = plan.make(path);
-    if (!status.ok()) return status.error();
+    ReceivePlan plan(in_, path, options_, hooks_);
     plan_ = &plan;
-    status = tell_plan();
+    Status status = plan.make();
+    if (status.ok()) status = plan.tell(out_);
+    // Where nothing is asked for, the report follows without a word from the sender.
+    if (status.ok() && plan.asks) status = out_.flush();
     if (!status.ok()) return status.error();
+    received_.progress.files_total = plan.wishes.size();
+    received_.progress.bytes_total = plan.bytes_wanted;
+    report_progress();
     contents_.emplace(ContentsReceiver::Context{
         in_, options_, hooks_, plan.target ? &*plan.target : nullptr, received_,
         [this](const std::string& folder) { return open_folder(folder); }});
@@ -37,7 +41,7 @@ class Receiver {
       if (status.ok()) status = make_folders_and_links();
       if (!status.ok()) return status.error();
     }
-    status = receive_contents();
+    if (plan.asks) status = receive_contents();
     if (status.ok() && !options_.dry_run) status = finish();
     if (!status.ok()) return status.error();
     fill_report();
@@ -45,46 +49,16 @@ class Receiver {
     if (status.ok()) status = out_.flush();
     if (!status.ok()) return status.error();
     report_progress();
-    return received_.report;
+    return std::move(received_.report);
   }
 
  private:
-  const Entry& entry_of(const PlanItem& item) const { return plan_->entries[item.index]; }
-  static bool is_wanted(const PlanItem& item) {
-    return item.action == PlanAction::send || item.action == PlanAction::compare;
-  }
-
-  Status tell_plan() {
-    std::string batch;
-    for (const PlanItem& item : plan_->items) {
-      batch += pack(item);
-      if (batch.size() >= 64 << 10) {
-        Status status = out_.put(FrameType::plan, std::exchange(batch, {}));
-        if (!status.ok()) return status;
-      }
-      if (!is_wanted(item)) continue;
-      ++received_.progress.files_total;
-      received_.progress.bytes_total += entry_of(item).size;
-    }
-    Status status = batch.empty() ? done() : out_.put(FrameType::plan, batch);
-    if (status.ok()) status = out_.put(FrameType::plan_end, std::string_view());
-    report_progress();
-    return status.ok() ? out_.flush() : status;
-  }
-
   // Before anything in the folder of a checkpoint changes, it is marked as incomplete.
   Status mark_checkpoints() {
-    if (!options_.checkpoints) return done();
-    for (const PlanItem& item : plan_->items) {
-      const std::string& path =
-          item.action == PlanAction::removed ? item.path : entry_of(item).path;
-      std::string unit(checkpoint_of(path));
-      bool is_folder = unit.size() < path.size() || (item.action != PlanAction::removed &&
-                                                     entry_of(item).kind == EntryKind::folder);
-      if (is_folder && plan_->marked.insert(unit).second) {
-        Status status = received_.note(unit, mark(unit));
-        if (!status.ok()) return status;
-      }
+    for (const std::string& unit : plan_->changing) {
+      if (!plan_->marked.insert(unit).second) continue;
+      Status status = received_.note(unit, mark(unit));
+      if (!status.ok()) return status;
     }
     return done();
   }
@@ -111,12 +85,12 @@ class Receiver {
   }
 
   Status make_folders_and_links() {
-    for (const PlanItem& item : plan_->items) {
-      if (item.action != PlanAction::touched) continue;
-      const Entry& entry = entry_of(item);
-      Status status = touch(item, entry);
+    EntryLog::Cursor cursor(plan_->touched);
+    while (const EntryLog::Item* kept = cursor.next()) {
+      if (hooks_.stop && *hooks_.stop) return Error(ErrorKind::cancelled, "transfer: stopped");
+      Status status = touch(ReceivePlan::item_of(*kept), kept->entry);
       if (status.ok()) ++received_.report.touched;
-      status = received_.note(entry.path, std::move(status));
+      status = received_.note(kept->entry.path, std::move(status));
       if (!status.ok()) return status;
     }
     return done();
@@ -130,17 +104,20 @@ class Receiver {
     }
     if (entry.kind == EntryKind::link) return target.make_link(entry.path, entry.link);
     if (entry.kind == EntryKind::file) return contents_->adopt(entry);
-    folder_modes_.push_back(&entry);
-    new_folders_ = new_folders_ || item.reason != MoveReason::mode;
+    folder_modes_.add(entry, 0, 0);
+    if (item.reason != MoveReason::mode) ++new_folders_;
     return target.make_folder(entry.path);
   }
 
   Status receive_contents() {
-    for (PlanItem& item : plan_->items) {
-      if (!is_wanted(item)) continue;
+    EntryLog::Cursor cursor(plan_->wishes);
+    while (const EntryLog::Item* kept = cursor.next()) {
+      PlanItem item = ReceivePlan::item_of(*kept);
       if (options_.dry_run && item.action == PlanAction::send) continue;
-      Status status = contents_->take(item, entry_of(item));
+      Status status = contents_->take(item, kept->entry);
       if (!status.ok()) return status;
+      if (options_.dry_run) count_compared(item, kept->entry);
+      correct_move(item);
     }
     Result<Json> end = in_.expect_json(FrameType::finished);
     if (!end.ok()) return end.error();
@@ -153,12 +130,33 @@ class Receiver {
     return done();
   }
 
+  // Of two that may be equal, only the sender's answer tells what a dry run would have moved.
+  void count_compared(const PlanItem& item, const Entry& entry) {
+    bool moves = item.reason == MoveReason::content && !received_.skipped.contains(item.index);
+    if (item.action == PlanAction::touched || !moves) return;
+    ++received_.report.files_moved;
+    received_.report.bytes_moved += entry.size;
+  }
+
+  // The list of what moves was made before any of it did.
+  void correct_move(const PlanItem& item) {
+    bool skipped = received_.skipped.contains(item.index);
+    received_.skipped.clear();
+    std::vector<ReceivePlan::Move>& moves = plan_->moves;
+    auto move = std::lower_bound(
+        moves.begin(), moves.end(), item.index,
+        [](const ReceivePlan::Move& each, uint64_t index) { return each.index < index; });
+    if (move == moves.end() || move->index != item.index) return;
+    move->gone = skipped;
+    move->move.reason = item.reason;
+    if (item.action == PlanAction::touched) move->move.bytes = 0;
+  }
+
   // A folder that is closed even to its owner stays open until the end.
   bool open_folder(const std::string& path) {
+    Result<std::optional<Entry>> now = plan_->target->look(path);
     if (!plan_->target->make_folder(path).ok()) return false;
-    for (const Entry& entry : plan_->entries) {
-      if (entry.path == path) folder_modes_.push_back(&entry);
-    }
+    if (now.ok() && *now) folder_modes_.add(**now, 0, 0);
     return true;
   }
 
@@ -166,42 +164,48 @@ class Receiver {
     Target& target = *plan_->target;
     Status status = contents_->commit();
     if (!status.ok()) return status;
-    for (const PlanItem& item : plan_->items) {
-      if (item.action != PlanAction::removed) continue;
-      if (plan_->marked.contains(item.path)) {
-        (void)target.remove(item.path + "/" + std::string(kIncompleteMarker), false);
-      }
-      status = target.remove(item.path, false);
-      bool gone = status.ok();
-      // Where a file took the place of a folder, what was in it went along.
-      for (const char* name : {"ENOENT", "ENOTDIR", "ELOOP"}) {
-        gone = gone || has_errno(status.error(), name);
-      }
-      if (gone) {
-        ++received_.report.removed;
-      } else if (has_errno(status.error(), "ENOTEMPTY") || has_errno(status.error(), "EEXIST")) {
-        add_note(received_.report.skipped, item.path,
-                 "not removed, as it holds files that are left alone");
-      } else {
-        status = received_.note(item.path, std::move(status));
-        if (!status.ok()) return status;
-      }
-    }
+    status = plan_->removed.backwards(
+        [this](const EntryLog::Item& item) { return remove_extra(item.entry.path); });
+    if (!status.ok()) return status;
     target.forget_cache();
-    for (auto entry = folder_modes_.rbegin(); entry != folder_modes_.rend(); ++entry) {
-      status = received_.note((*entry)->path,
-                              target.set_mode((*entry)->path, (*entry)->mode, EntryKind::folder));
-      if (!status.ok()) return status;
-    }
-    status = sync_new_folders();
+    status = folder_modes_.backwards([&](const EntryLog::Item& item) {
+      const Entry& folder = item.entry;
+      return received_.note(folder.path,
+                            target.set_mode(folder.path, folder.mode, EntryKind::folder));
+    });
+    if (status.ok()) status = sync_new_folders();
     return status.ok() ? unmark_checkpoints() : status;
+  }
+
+  Status remove_extra(const std::string& path) {
+    Target& target = *plan_->target;
+    if (hooks_.stop && *hooks_.stop) return Error(ErrorKind::cancelled, "transfer: stopped");
+    if (plan_->marked.contains(path)) {
+      (void)target.remove(path + "/" + std::string(kIncompleteMarker), false);
+    }
+    Status status = target.remove(path, false);
+    bool gone = status.ok();
+    // Where a file took the place of a folder, what was in it went along.
+    for (const char* name : {"ENOENT", "ENOTDIR", "ELOOP"}) {
+      gone = gone || has_errno(status.error(), name);
+    }
+    if (gone) {
+      ++received_.report.removed;
+    } else if (has_errno(status.error(), "ENOTEMPTY") || has_errno(status.error(), "EEXIST")) {
+      add_note(received_.report.skipped, path,
+               "not removed, as it holds files that are left alone");
+    } else {
+      return received_.note(path, std::move(status));
+    }
+    return done();
   }
 
   // A folder's name is on disk only when the folder above it is.
   Status sync_new_folders() {
-    if (!options_.durable || !new_folders_) return done();
+    if (!options_.durable || new_folders_ == 0) return done();
     std::set<std::string> above;
-    for (const Entry* entry : folder_modes_) above.insert(folder_of(entry->path));
+    EntryLog::Cursor cursor(folder_modes_);
+    while (const EntryLog::Item* item = cursor.next()) above.insert(folder_of(item->entry.path));
     for (const std::string& path : above) {
       Status status = plan_->target->sync_folder(path);
       if (!status.ok() && is_fatal(status.error())) return status;
@@ -225,33 +229,21 @@ class Receiver {
   }
 
   void fill_report() {
-    received_.report.entries = plan_->entries.size();
-    received_.report.unchanged = plan_->unchanged;
-    std::vector<SyncNote> during = std::move(received_.report.skipped),
-                          failed = std::move(received_.report.failed);
-    received_.report.skipped = plan_->skipped;
-    received_.report.failed = plan_->failed;
-    add_notes(received_.report.skipped, during);
-    add_notes(received_.report.failed, failed);
-    for (const PlanItem& item : plan_->items) {
-      if (options_.dry_run) count_wish(item);
-      if (received_.report.moves.size() >= kListLimit) continue;
-      if (item.action == PlanAction::removed) {
-        received_.report.moves.push_back({item.path, MoveReason::removed, 0});
-      } else if (!received_.skipped.contains(item.index)) {
-        uint64_t bytes = is_wanted(item) ? entry_of(item).size : 0;
-        received_.report.moves.push_back({entry_of(item).path, item.reason, bytes});
-      }
+    SyncReport& report = received_.report;
+    report.entries = plan_->entries;
+    report.unchanged = plan_->unchanged;
+    if (options_.dry_run) {
+      report.files_moved += plan_->sends;
+      report.bytes_moved += plan_->send_bytes;
+      report.removed = plan_->removed.size();
     }
-  }
-
-  // What a dry run would have moved.
-  void count_wish(const PlanItem& item) {
-    if (item.action == PlanAction::removed) {
-      ++received_.report.removed;
-    } else if (is_wanted(item) && !received_.skipped.contains(item.index)) {
-      ++received_.report.files_moved;
-      received_.report.bytes_moved += entry_of(item).size;
+    std::vector<SyncNote> skipped = std::move(plan_->skipped), failed = std::move(plan_->failed);
+    add_notes(skipped, report.skipped);
+    add_notes(failed, report.failed);
+    report.skipped = std::move(skipped);
+    report.failed = std::move(failed);
+    for (ReceivePlan::Move& each : plan_->moves) {
+      if (!each.gone) report.moves.push_back(std::move(each.move));
     }
   }
 
@@ -266,8 +258,8 @@ class Receiver {
   ReceivePlan* plan_ = nullptr;
   std::optional<ContentsReceiver> contents_;
   Received received_;
-  std::vector<const Entry*> folder_modes_;  // get their modes at the end, inner ones first
-  bool new_folders_ = false;
+  EntryLog folder_modes_;  // get their modes at the end, inner ones first
+  size_t new_folders_ = 0;
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "transfer/session.h"
 #include "transfer/target.h"
 #include "transfer/tree.h"
+#include "transfer/walk.h"
 
 namespace choline {
 
@@ -19,10 +20,12 @@ class Sender {
       : in_(in), out_(out), options_(options), hooks_(hooks) {}
 
   Result<SyncReport> run(const std::string& path) {
-    Status status = scan(path);
-    if (status.ok()) status = send_manifest();
-    if (status.ok()) status = read_plan();
-    if (status.ok()) status = send_contents();
+    Status status = send_manifest(path);
+    if (!status.ok()) return status.error();
+    plan_.emplace(manifest_.entries());
+    status = read_plan();
+    // Where nothing is asked for, the report follows.
+    if (status.ok() && !plan_->empty()) status = send_contents();
     if (!status.ok()) return status.error();
     Result<Json> told = in_.expect_json(FrameType::report);
     if (!told.ok()) return told.error();
@@ -31,95 +34,134 @@ class Sender {
   }
 
  private:
-  Status scan(const std::string& path) {
+  // Entries leave while the walk still goes on.
+  Status send_manifest(const std::string& path) {
     ScanOptions scan;
     scan.exclude = options_.exclude;
     scan.use_ignore_files = options_.use_ignore_files;
-    Result<Tree> tree = options_.checkpoints
-                            ? scan_checkpoints(path, scan, options_.settle, hooks_.stop)
-                            : scan_tree(path, scan, hooks_.stop);
-    if (!tree.ok()) return tree.error();
-    tree_ = std::move(tree).value();
-    if (!options_.outside_links.value_or(true)) {
-      std::erase_if(tree_.entries, [this](const Entry& entry) {
-        bool leaves = entry.kind == EntryKind::link && leads_outside(entry.path, entry.link);
-        if (leaves) add_note(tree_.skipped, entry.path, "a link that leads out of the tree");
-        return leaves;
-      });
-    }
-    Result<Target> root = Target::open(tree_.folder, false);
+    Status status = options_.checkpoints ? send_checkpoints(path, scan) : send_walk(path, scan);
+    if (!status.ok()) return status;
+    Result<Target> root = Target::open(place_.folder, false);
     if (!root.ok()) return root.error();
     root_.emplace(std::move(root).value());
+    Json end = Json::object();
+    end["count"] = manifest_.entries();
+    end["skipped"] = to_json(place_.skipped);
+    // A list that was cut does not tell all that must stay at the target.
+    end["cut"] =
+        end["skipped"].size() != place_.skipped.size() || place_.skipped.size() >= kListLimit;
+    end["failed"] = to_json(place_.failed);
+    status = out_.put_json(FrameType::entries_end, end);
+    return status.ok() ? out_.flush() : status;
+  }
+
+  Status send_head() {
+    Json head = Json::object();
+    head["single"] = place_.single;
+    head["name"] = place_.name;
+    return out_.put_json(FrameType::tree, head);
+  }
+
+  Status send_batch(const RecordBatch& batch) {
+    std::string payload = pack_batch(batch.bytes);
+    Status status = out_.put(FrameType::entries, payload);
+    manifest_.add(std::move(payload), batch.entries);
+    return status;
+  }
+
+  Status send_walk(const std::string& path, const ScanOptions& scan) {
+    Result<TreePlace> place = look_at_tree(path);
+    if (!place.ok()) return place.error();
+    place_ = std::move(place).value();
+    Status status = send_head();
+    if (!status.ok()) return status;
+    WalkOptions options;
+    options.scan = scan;
+    // Rules matter to what is removed at the target only.
+    options.with_rules = options_.delete_extra;
+    options.outside_links = options_.outside_links.value_or(true);
+    TreeWalk walk(place_, std::move(options), hooks_.stop);
+    for (;;) {
+      Result<std::optional<RecordBatch>> batch = walk.next();
+      if (!batch.ok()) return batch.error();
+      if (!*batch) break;
+      status = send_batch(**batch);
+      if (!status.ok()) return status;
+    }
+    place_ = std::move(walk.place());
     return done();
   }
 
-  Status send_manifest() {
-    Json head = Json::object();
-    head["single"] = tree_.single;
-    head["name"] = tree_.name;
-    Json rules = Json::array();
-    for (const IgnoreFile& file : tree_.rules) {
-      Json rule = Json::object();
-      rule["folder"] = file.folder;
-      rule["text"] = file.text;
-      rule["above"] = file.above;
-      rules.push_back(std::move(rule));
+  // They have to be looked at as a whole, and perhaps twice.
+  Status send_checkpoints(const std::string& path, const ScanOptions& scan) {
+    Result<Tree> tree = scan_checkpoints(path, scan, options_.settle, hooks_.stop);
+    if (!tree.ok()) return tree.error();
+    place_ = {tree->single, tree->name, tree->folder, tree->source, tree->skipped, tree->failed};
+    Status status = send_head();
+    RecordWriter writer;
+    auto send = [&] {
+      RecordBatch batch;
+      batch.entries = writer.entries();
+      batch.bytes = writer.take();
+      return send_batch(batch);
+    };
+    if (options_.delete_extra) {
+      for (const IgnoreFile& file : tree->rules) {
+        if (file.folder.empty()) writer.add(file);
+      }
     }
-    // Rules matter to what is removed at the target only.
-    if (options_.delete_extra) head["rules"] = std::move(rules);
-    Status status = out_.put_json(FrameType::tree, head);
-    ManifestWriter manifest;
-    for (const Entry& entry : tree_.entries) {
-      std::string batch = manifest.add(entry);
-      if (status.ok() && !batch.empty()) status = out_.put(FrameType::entries, batch);
+    for (const Entry& entry : tree->entries) {
+      bool leaves = !options_.outside_links.value_or(true) && entry.kind == EntryKind::link &&
+                    leads_outside(entry.path, entry.link);
+      if (leaves) {
+        add_note(place_.skipped, entry.path, "a link that leads out of the tree");
+        continue;
+      }
+      writer.add(entry);
+      if (options_.delete_extra && entry.kind == EntryKind::folder) {
+        for (const IgnoreFile& file : tree->rules) {
+          if (file.folder == entry.path) writer.add(file);
+        }
+      }
+      if (status.ok() && writer.full()) status = send();
       if (!status.ok()) return status;
     }
-    std::string rest = manifest.rest();
-    if (status.ok() && !rest.empty()) status = out_.put(FrameType::entries, rest);
-    Json end = Json::object();
-    end["count"] = tree_.entries.size();
-    end["skipped"] = to_json(tree_.skipped);
-    // A list that was cut does not tell all that must stay at the target.
-    end["cut"] =
-        end["skipped"].size() != tree_.skipped.size() || tree_.skipped.size() >= kListLimit;
-    end["failed"] = to_json(tree_.failed);
-    if (status.ok()) status = out_.put_json(FrameType::entries_end, end);
-    return status.ok() ? out_.flush() : status;
+    return status.ok() && writer.size() != 0 ? send() : status;
   }
 
   Status read_plan() {
     for (;;) {
       Result<Frame> frame = in_.next();
       if (!frame.ok()) return frame.error();
-      if (frame->type == FrameType::plan_end) break;
-      if (frame->type != FrameType::plan) return protocol_error("no plan where one was due");
-      Status status = unpack_plan(frame->payload, tree_.entries.size(), plan_);
-      if (!status.ok()) return status;
-    }
-    for (const PlanItem& item : plan_) {
-      if (!is_wanted(item)) continue;
-      if (tree_.entries[item.index].kind != EntryKind::file) {
-        return protocol_error("a wish for the contents of what is no file");
+      if (frame->type == FrameType::plan_end) {
+        Unpacker totals(frame->payload);
+        bool fine = totals.number(progress_.files_total) && totals.number(progress_.bytes_total);
+        if (!fine || !totals.at_end()) return protocol_error("a plan that cannot be read");
+        break;
       }
-      ++progress_.files_total;
-      progress_.bytes_total += tree_.entries[item.index].size;
+      if (frame->type != FrameType::plan) return protocol_error("no plan where one was due");
+      Status status = plan_->add(std::move(frame->payload));
+      if (!status.ok()) return status;
     }
     report_progress();
     return done();
   }
 
-  static bool is_wanted(const PlanItem& item) {
-    return item.action == PlanAction::send || item.action == PlanAction::compare;
-  }
-
   Status send_contents() {
     ContentsSender contents({in_, out_, options_, hooks_, *root_, progress_});
-    for (const PlanItem& item : plan_) {
-      if (!is_wanted(item)) continue;
+    for (;;) {
+      Result<std::optional<PlanItem>> item = plan_->next();
+      if (!item.ok()) return item.error();
+      if (!*item) break;
       if (hooks_.stop && *hooks_.stop) return Error(ErrorKind::cancelled, "transfer: stopped");
-      if (options_.dry_run && item.action == PlanAction::send) continue;
-      const Entry& entry = tree_.entries[item.index];
-      Status status = contents.grant(item, entry, tree_.single ? tree_.source : entry.path);
+      Result<const Entry*> entry = manifest_.find((*item)->index);
+      if (!entry.ok()) return entry.error();
+      if ((*entry)->kind != EntryKind::file) {
+        return protocol_error("a wish for the contents of what is no file");
+      }
+      if (options_.dry_run && (*item)->action == PlanAction::send) continue;
+      Status status =
+          contents.grant(**item, **entry, place_.single ? place_.source : (*entry)->path);
       if (!status.ok()) return status;
     }
     Json end = Json::object();
@@ -137,9 +179,10 @@ class Sender {
   FrameWriter& out_;
   const SyncOptions& options_;
   const SessionHooks& hooks_;
-  Tree tree_;
+  TreePlace place_;
+  SentManifest manifest_;
   std::optional<Target> root_;
-  std::vector<PlanItem> plan_;
+  std::optional<PlanReader> plan_;
   SyncProgress progress_;
 };
 

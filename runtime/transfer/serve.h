@@ -4,8 +4,8 @@
 // with the session.
 //
 // The agent compiles these files of runtime/: base/{error,json,text,random,digest_fast}.cc and
-// transfer/{checkpoint,frame,ignore,manifest,options,plan,receive,receive_contents,receive_plan,
-// send,send_contents,serve,stream,target,tree}.cc.
+// transfer/{checkpoint,entries,frame,ignore,manifest,options,plan,receive,receive_contents,
+// receive_plan,send,send_contents,serve,stream,target,tree,walk}.cc.
 #pragma once
 
 #include <string>

@@ -39,7 +39,8 @@ struct Tree {
 struct ScanOptions {
   std::vector<std::string> exclude;
   bool use_ignore_files = true;
-  bool everything = false;  // ignored things too; the rules are gathered all the same
+  // Also what is ignored, though not what is in an ignored folder, with all bits of its mode.
+  bool everything = false;
 };
 
 // Names by bytes, folder by folder: "a/b" comes before "a-b", as it does in a walk.
@@ -51,6 +52,39 @@ bool is_safe_path(std::string_view path);
 constexpr std::string_view kPartPrefix = ".choline-part-";
 constexpr size_t kMostEntries = 4'000'000;
 constexpr size_t kMostDepth = 128;
+constexpr size_t kMostPath = 4000;
+
+// Where a walk of a tree puts what it meets, in order.
+class TreeSink {
+ public:
+  TreeSink() = default;
+  TreeSink(const TreeSink&) = delete;
+  TreeSink& operator=(const TreeSink&) = delete;
+  virtual ~TreeSink() = default;
+
+  // `ignored` by the rules here, or closed to us: of a folder nothing follows. Only with
+  // `everything`. An error ends the walk.
+  virtual Status entry(const Entry& entry, bool ignored) = 0;
+  // Neither a file, a folder nor a link. Only with `everything`.
+  virtual Status other(const Entry& entry) = 0;
+  // Before the entries that they are about.
+  virtual Status rules(const IgnoreFile& file) = 0;
+  // Whether what is in the folder is of interest.
+  virtual bool enters(std::string_view folder) = 0;
+};
+
+// What is at a place before its walk, and what became of it afterwards.
+struct TreePlace {
+  bool single = false;
+  std::string name, folder, source;  // as those of a Tree
+  std::vector<SyncNote> skipped, failed;
+};
+
+// Kind `not_found` when there is nothing at `path`.
+Result<TreePlace> look_at_tree(const std::string& path);
+// Kind `cancelled` when `stop` became true.
+Status walk_tree(TreePlace& place, const ScanOptions& options, const std::atomic<bool>* stop,
+                 TreeSink& sink);
 
 // Kind `not_found` when there is nothing at `path`; `cancelled` when `stop` became true.
 Result<Tree> scan_tree(const std::string& path, const ScanOptions& options,

@@ -90,16 +90,15 @@ std::string frame(FrameType type, const std::string& payload) {
 }
 
 std::string lying_tree(const std::vector<Entry>& entries) {
-  ManifestWriter manifest;
-  std::string batch;
-  for (const Entry& entry : entries) batch += manifest.add(entry);
-  batch += manifest.rest();
+  RecordWriter manifest;
+  for (const Entry& entry : entries) manifest.add(entry);
   Json end = {{"count", entries.size()},
               {"skipped", Json::array()},
               {"failed", Json::array()},
               {"cut", false}};
   return frame(FrameType::tree, R"({"single":false,"name":""})") +
-         frame(FrameType::entries, batch) + frame(FrameType::entries_end, to_text(end));
+         frame(FrameType::entries, pack_batch(manifest.take())) +
+         frame(FrameType::entries_end, to_text(end));
 }
 
 Entry entry(std::string path, EntryKind kind = EntryKind::file, std::string link = "") {
@@ -308,9 +307,10 @@ TEST_CASE("a request is answered in words when it cannot be served") {
     FrameReader in(told);
     return in.next().error().message;
   };
-  Json request = {{"magic", "choline-files"}, {"version", 2}, {"role", "send"}};
-  CHECK(answer(request) == "transfer: this end speaks version 1, the other asked for 2");
-  request["version"] = 1;
+  Json request = {{"magic", "choline-files"}, {"version", 0}, {"role", "send"}};
+  CHECK(answer(request) == "transfer: this end speaks version " + std::to_string(kTransferVersion) +
+                               ", the other asked for 0");
+  request["version"] = kTransferVersion;
   request["role"] = "dance";
   CHECK(answer(request) == "transfer: the far end sent the unknown role 'dance'");
   request["role"] = "send";
