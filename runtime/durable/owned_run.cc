@@ -66,9 +66,16 @@ Result<std::string> create_run(Store& store, RunRow row, const std::vector<Sourc
     Result<std::optional<RunRow>> same = get_run(store.db(), row.id, now);
     if (!same) return same.error();
     if (*same) continue;
-    Status inserted = store.write([&](Txn& txn) { return insert_run(txn, row, sources); });
+    std::string id = row.id;
+    Status inserted = store.write([&](Txn& txn) -> Status {
+      Result<std::optional<std::string>> child = find_child(txn.db(), row.parent);
+      if (!child) return child.error();
+      if (!*child) return insert_run(txn, row, sources);
+      id = **child;
+      return done();
+    });
     if (!inserted) return inserted.error();
-    return row.id;
+    return id;
   }
   return Error(ErrorKind::conflict, "no free id for a run was found");
 }

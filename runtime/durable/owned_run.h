@@ -20,7 +20,8 @@
 
 namespace choline {
 
-// Makes a run with a new id; nobody owns it yet. seed 0 means: choose one.
+// Makes a run with a new id; nobody owns it yet. seed 0 means: choose one. Of one parent there is
+// one run: made again, it is the same.
 Result<std::string> create_run(Store& store, RunRow row, const std::vector<SourceRow>& sources,
                                double now);
 

@@ -146,6 +146,15 @@ Status insert_run(Txn& txn, const RunRow& row, const std::vector<SourceRow>& sou
   return done();
 }
 
+Result<std::optional<std::string>> find_child(Database& db, const std::string& parent) {
+  if (parent.empty()) return std::optional<std::string>();
+  Query query(db, "SELECT id FROM run WHERE parent=?", parent);
+  std::optional<std::string> id;
+  if (query.next()) id = query.text(0);
+  if (Status read = query.status(); !read) return read.error();
+  return id;
+}
+
 Result<std::vector<RunRow>> list_runs(Database& db, const RunFilter& filter, double now) {
   Query query(db,
               "SELECT " RUN_COLUMNS

@@ -31,7 +31,7 @@ struct RunRow {
   int replay_abi = kReplayAbi;
   int code_version = 1;
   Json params = Json::object(), env = Json::object();
-  std::string parent;  // run/key of the step that started it, or ""
+  std::string parent;  // "run/schedule/instant" that started it, or ""
   int64_t incarnations = 0;
   std::optional<double> budget;  // USD
   Json failure;
@@ -53,6 +53,8 @@ struct RunFilter {
 Status insert_run(Txn& txn, const RunRow& row, const std::vector<SourceRow>& sources);
 Result<std::vector<RunRow>> list_runs(Database& db, const RunFilter& filter, double now);
 Result<std::optional<RunRow>> get_run(Database& db, const std::string& id, double now);
+// The run that was made with this parent; none for an empty one.
+Result<std::optional<std::string>> find_child(Database& db, const std::string& parent);
 // By id, name (its newest), unique prefix of an id; empty means the newest run of all.
 Result<RunRow> find_run(Database& db, const std::string& reference, double now);
 Result<std::vector<SourceRow>> list_sources(Database& db, const std::string& run);

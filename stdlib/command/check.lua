@@ -6,6 +6,7 @@ local native <const> = require "native"
 local params <const> = require "dsl.params"
 local problem <const> = require "dsl.problem"
 local source <const> = require "command.source"
+local times <const> = require "command.times"
 local text <const> = require "core.text"
 
 local function summary(program)
@@ -33,6 +34,7 @@ return function(arguments, context)
     for _, message in ipairs(program.messages) do
       context.say(message.level .. ": " .. message.text)
     end
+    times.now(program) -- raises for a moment that is past
     source.warn_of_leases(program, context)
     context.out(("%s is right: %s"):format(program.sources[1].path, summary(program)))
   end

@@ -7,7 +7,8 @@ local text <const> = require "core.text"
 local words <const> = require "dsl.words"
 
 local groups <const> = {
-  { "declaration", "declarations" }, { "provider", "providers, for `from` of an instance" },
+  { "declaration", "declarations" }, { "time", "times, for schedule" },
+  { "provider", "providers, for `from` of an instance" },
   { "policy", "policies" }, { "verdict", "verdicts of policies that are functions" },
   { "chooser", "choosers" }, { "program", "in pipelines, handlers and tasks that are functions" },
   { "module", "files" },

@@ -1,6 +1,7 @@
 -- A process that owns a run and executes it: the engine in a task of the run, and beside it,
 -- outside the run, the view, the signals of the terminal and the requests of other processes.
 
+local children <const> = require "command.children"
 local duration <const> = require "core.duration"
 local failure <const> = require "core.failure"
 local flow <const> = require "flow.run"
@@ -43,6 +44,9 @@ function Owner:stop(by, code, now)
   self:note(#left > 0 and (now and "stopping: releasing %s"
     or "stopping: ending commands, bringing files back and releasing %s"):format(
     instance_words(left)) or "stopping")
+  for _, id in ipairs(children.open(self.id)) do
+    self:note(("run %s, which it began, goes on; `choline stop %s` ends it"):format(id, id))
+  end
   native.task.cancel(self.main, "stopped by " .. by)
 end
 
@@ -86,9 +90,10 @@ end
 --- Why the run cannot be paused now, or nil.
 ---@param now boolean   the work of tasks without `resume` may be lost
 function Owner:not_pausable(now)
+  local schedules <const> = self.ctx.schedules
   for _, declaration in ipairs(self.program.pipelines) do
     local state <const> = self.ctx.states[declaration.name]
-    if state ~= "done" and state ~= "failed" then
+    if state ~= "done" and state ~= "failed" and not schedules:waits(declaration.name) then
       return ("pipeline \"%s\" is at work, and a pause would lose its instances and its place; "
         .. "`choline stop` ends it"):format(declaration.name)
     end
@@ -96,7 +101,8 @@ function Owner:not_pausable(now)
   if now then return nil end
   for _, declaration in ipairs(self.program.tasks) do
     local outcome <const> = self.ctx.outcomes[declaration.name]
-    if not declaration.fields.resume and not (outcome and (outcome.ok or outcome.skipped)) then
+    local is_over <const> = outcome and (outcome.ok or outcome.skipped)
+    if not declaration.fields.resume and not is_over and not schedules:waits(declaration.name) then
       return ("task \"%s\" has no resume, so a pause would lose its work; with --now it is "
         .. "paused all the same, and begins anew"):format(declaration.name)
     end
@@ -170,6 +176,18 @@ function answers.set(self, request)
   native.run.event("set_requested", data, "set_requested/" .. data.request)
   native.run.set_state("running")
   native.wait.pass("order", { verb = "set", name = name, value = value, by = data.by,
+    request = data.request })
+  native.run.reply(request.id, { accepted = true })
+end
+
+function answers.cancel_schedule(self, request)
+  if self.leaving or self.ended then return native.run.reply(request.id, { leaving = true }) end
+  local data <const> = { name = request.args.name, by = who(request),
+    request = request.args.request }
+  -- Kept before it is promised, as with set.
+  native.run.event("schedule_cancel_requested", data,
+    "schedule_cancel_requested/" .. data.request)
+  native.wait.pass("order", { verb = "cancel_schedule", name = data.name, by = data.by,
     request = data.request })
   native.run.reply(request.id, { accepted = true })
 end
@@ -277,15 +295,21 @@ local function goodbye(self, code)
 end
 
 --- What was asked for while nobody owned the run.
-local function pass_orders(events, options)
+---@param taken_up boolean   nobody lets the run go on: what its schedules have paused stays so
+local function pass_orders(events, options, taken_up)
   native.task.spawn("orders", function()
-    if options.resumed then native.wait.pass("order", { verb = "resume" }) end
+    if options.resumed then
+      native.wait.pass("order", { verb = "resume", taken_up = taken_up or nil })
+    end
     if options.order then native.wait.pass("order", options.order) end
     for _, event in ipairs(events) do
       local data <const> = event.data
       if event.kind == "set_requested" then
         native.wait.pass("order", { verb = "set", name = data.name, value = data.value,
           by = data.by, request = data.request })
+      elseif event.kind == "schedule_cancel_requested" then
+        native.wait.pass("order", { verb = "cancel_schedule", name = data.name, by = data.by,
+          request = data.request })
       end
     end
   end, { outside = true })
@@ -307,21 +331,23 @@ function M.execute(id, program, options)
   end
   local events <const> = native.store.events(id)
   local seen <const> = #events > 0 and events[#events].id or 0
+  local taken_up <const> = #program.schedules > 0 and owned.row.state ~= "paused"
   if options.resumed then
     local facts <const> = native.sys.facts()
     native.run.event("run_resumed", { by = facts.user, host = facts.host },
       ("run_resumed/%.3f"):format(native.clock.wall()))
-    pauses.resume_all(events)
+    pauses.resume_all(events, taken_up)
   end
   update.finish(id, events)
   native.run.set_state("running")
   self.main = native.task.spawn("run", function()
     return flow.execute(program, {
       run = id, row = owned.row, events = events, paused = function() self:paused() end,
+      stop = function(by) self:stop(by, 0) end,
       started = function(ctx) self.ctx = ctx end,
     })
   end)
-  pass_orders(events, options)
+  pass_orders(events, options, taken_up)
   self:start_view {
     json = options.json, plain = options.plain, after = options.resumed and seen or 0,
   }
@@ -329,6 +355,11 @@ function M.execute(id, program, options)
     native.task.spawn("signals", function() self:watch_signals() end, { outside = true }),
     native.task.spawn("requests", function() self:serve_requests() end, { outside = true }),
   }
+  if #program.schedules > 0 then
+    helpers[#helpers + 1] = native.task.spawn("runs", function()
+      children.watch(function() return self.ctx and self.ctx.children or {} end)
+    end, { outside = true })
+  end
   local ok <const>, why <const> = native.task.try(self.main)
   self.ended = true -- what it has come to is not set back by a late request
   -- Expects a store that takes no more writes: what lives then cannot be ended on the record.

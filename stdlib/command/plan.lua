@@ -11,6 +11,7 @@ local place <const> = require "core.place"
 local retry <const> = require "policy.retry"
 local size <const> = require "core.size"
 local source <const> = require "command.source"
+local times <const> = require "command.times"
 
 local function chooser_of(program, name)
   for _, task in ipairs(program.tasks) do
@@ -124,6 +125,7 @@ local function make(program)
     plan.instances[index] = plan_instance(program, declaration)
   end
   for index, sync in ipairs(program.syncs) do plan.syncs[index] = plan_sync(program, sync) end
+  plan.times = times.rows(times.now(program))
   plan.at_most = at_most(program, plan.instances)
   return plan
 end
@@ -208,6 +210,9 @@ local function tell(program, plan, context)
   for _, pipeline in ipairs(program.pipelines) do
     context.out(("  pipeline %s"):format(pipeline.name))
   end
+  for _, each in ipairs(plan.times) do
+    context.out("  " .. times.line(each, native.clock.wall()))
+  end
   context.out(plan.at_most and ("at most %s"):format(money.format(plan.at_most))
     or "nothing limits its cost: declare a budget, or a timeout for each task")
 end
@@ -232,6 +237,11 @@ local function to_data(program, plan)
       return { name = task.name, on = task.fields.on, run = command_text(task.fields.run) }
     end)),
     pipelines = native.json.array(list.map(program.pipelines, function(each) return each.name end)),
+    schedules = native.json.array(list.map(plan.times, function(each)
+      return { schedule = each.schedule, tasks = each.tasks and native.json.array(each.tasks)
+        or native.null, action = each.action, phrase = each.phrase, zone = each.zone,
+        at = each.at and native.clock.rfc3339(each.at) or native.null }
+    end)),
   }
 end
 

@@ -6,7 +6,10 @@ local list <const> = require "core.list"
 local native <const> = require "native"
 local owner <const> = require "command.owner"
 local path <const> = require "core.path"
+local schedules <const> = require "flow.schedule"
+local service <const> = require "command.service"
 local source <const> = require "command.source"
+local times <const> = require "command.times"
 
 local unfinished <const> = { running = true, waiting = true, stopping = true }
 
@@ -86,6 +89,23 @@ local function detach(id, context)
   return 0
 end
 
+--- What the schedules of a run that was made just now resolved to.
+local function say_times(id, program, context)
+  local row <const> = native.store.find(id)
+  local plans <const> = times.plans(program, schedules.origin(row))
+  for _, each in ipairs(times.rows(plans)) do context.say(times.line(each, row.created)) end
+  return plans
+end
+
+--- All of it waits for its time: nobody needs to stay for that.
+local function wait_in_background(id, arguments, context)
+  context.say("it waits for that in the background; `choline schedule` shows what comes"
+    .. (service.is_installed() and ""
+    or ", and `choline service install` lets it go on after a reboot"))
+  if arguments.json then return detach(id, { say = function() end }) end
+  return detach(id, context)
+end
+
 local function run(arguments, context)
   local program <const> = source.read(arguments, context)
   if not program then return 2 end
@@ -105,7 +125,11 @@ local function run(arguments, context)
         table.concat(changed, ", ")))
     end
   end
+  local plans <const> = #program.schedules > 0 and not row and say_times(id, program, context)
   if arguments.detach then return detach(id, context) end
+  if plans and not arguments.attach and times.waits(program, plans, native.clock.wall()) then
+    return wait_in_background(id, arguments, context)
+  end
   local options <const> = { plain = arguments.plain, json = arguments.json, resumed = row ~= nil
     or nil }
   local stored <const> = row and source.stored(row, context) or program

@@ -84,6 +84,9 @@ local function systemctl(...)
   return result.code == 0, (result.err ~= "" and result.err or result.out):gsub("%s+$", "")
 end
 
+--- Is there a unit that lets runs go on after a reboot?
+function M.is_installed() return native.fs.stat(unit_path()) ~= nil end
+
 local function lingers()
   return native.fs.stat("/var/lib/systemd/linger/" .. native.sys.facts().user) ~= nil
 end

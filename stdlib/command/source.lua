@@ -9,6 +9,7 @@ local native <const> = require "native"
 local params <const> = require "dsl.params"
 local path <const> = require "core.path"
 local problem <const> = require "dsl.problem"
+local times <const> = require "command.times"
 
 local M = {}
 
@@ -20,6 +21,7 @@ function M.read(arguments, context)
   params.add_assignments(given, arguments.assignments)
   local program <const> = cholfile.load { path = arguments.file, params = given }
   if M.show_problems(program, context) then return nil end
+  times.now(program) -- raises for a moment that is past
   for _, message in ipairs(program.messages or {}) do
     context.say(message.level .. ": " .. message.text)
   end
@@ -98,9 +100,13 @@ end
 ---@async
 function M.environment(program)
   local facts <const> = native.sys.facts()
+  local has_schedules <const> = #program.schedules > 0
   return {
     host = facts.host, user = facts.user, choline = native.version, cholfile = program.path,
-    git = M.git(program.folder),
+    git = M.git(program.folder), zone = has_schedules and native.clock.zone() or nil,
+    schedules = has_schedules and native.json.array(list.map(program.schedules, function(each)
+      return each.name
+    end)) or nil,
   }
 end
 

@@ -8,6 +8,7 @@ local failure <const> = require "core.failure"
 local list <const> = require "core.list"
 local params <const> = require "dsl.params"
 local policy_words <const> = require "policy.words"
+local schedules <const> = require "dsl.schedules"
 local text <const> = require "core.text"
 local unknown <const> = require("dsl.unknown").value
 local words <const> = require "dsl.words"
@@ -19,7 +20,7 @@ local M = {}
 ---@field loading boolean
 ---@field lenient boolean
 ---@field given table           params that were given
----@field context table         for core/check: types, declared, providers, policies, secrets
+---@field context table         for core/check: types, declared, providers, policies, secrets, times
 ---@field problem fun(self: Reading, where: table, message: string, hint: string|nil)
 ---@field here fun(): table      file and line of the cholfile's code that runs now
 
@@ -325,6 +326,8 @@ function M.words(reading)
       env[word.name] = not_yet(reading, word)
     elseif actions.words[word.name] then
       env[word.name] = actions.words[word.name](reading, word)
+    elseif schedules.words[word.name] then
+      env[word.name] = schedules.words[word.name](reading, word, check_fields)
     elseif word.name == "param" then
       env.param = readable(reading, word, param_value(reading))
       env.params = env.param

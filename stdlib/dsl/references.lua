@@ -4,6 +4,7 @@
 local check <const> = require "core.check"
 local fill <const> = require "talk.fill"
 local list <const> = require "core.list"
+local schedules <const> = require "dsl.schedules"
 local text <const> = require "core.text"
 local words <const> = require "dsl.words"
 
@@ -241,6 +242,7 @@ function M.check(reading)
     if not task.unknown then check_task(reading, index, task) end
   end
   check_cycle(reading)
+  schedules.check(reading, index.tasks)
   check_all_fills(reading)
   for _, instance in ipairs(program.instances) do
     if not instance.fields.from then

@@ -6,6 +6,7 @@ local check <const> = require "core.check"
 local duration <const> = require "core.duration"
 local failure <const> = require "core.failure"
 local list <const> = require "core.list"
+local schedules <const> = require "dsl.schedules"
 local text <const> = require "core.text"
 local words <const> = require "dsl.words"
 
@@ -226,5 +227,6 @@ M.types = {
   lease = { expected = "a duration or false", parse = parse_lease },
   chooser = { expected = "a chooser", parse = parse_chooser },
 }
+for name, kind in pairs(schedules.types) do M.types[name] = kind end
 
 return M

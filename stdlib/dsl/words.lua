@@ -2,12 +2,13 @@
 -- and an example. Checking, `choline explain`, the editor's meta files and the reference manual
 -- read it.
 
+local types <const> = require "dsl.word_types"
 
 local M = {}
 
 ---@class Word
 ---@field name string
----@field group "declaration"|"provider"|"policy"|"verdict"|"chooser"|"program"|"module"
+---@field group "declaration"|"time"|"provider"|"policy"|"verdict"|"chooser"|"program"|"module"
 ---@field call "named"|"table"|"value"|"none"|"body"|"constant"|"special"  how it is written
 ---@field summary string
 ---@field help? string
@@ -200,13 +201,63 @@ M.list = {
   box:run "python train.py"
 end)]] },
 
-  { name = "schedule", group = "declaration", call = "special", since = "next",
-    summary = "when a task starts, pauses and resumes",
-    example = 'schedule { "train", start = "23:00 Europe/Berlin" }' },
+  { name = "schedule", group = "declaration", call = "table",
+    summary = "when tasks, or the whole run, start, pause, resume and stop",
+    help = "Names tasks first; without a name it is the whole run. Each time is a moment "
+      .. "(\"23:00\", \"tomorrow 02:00\", \"2026-12-01 09:00 Europe/Berlin\", in_ \"10m\") or a repeated "
+      .. "one (cron \"0 8 * * 1-5\"). Moments follow one another: stop = \"08:00\" is the first 08:00 "
+      .. "after the start. A start by cron makes a run of its own each time. A pause takes a verified "
+      .. "checkpoint and ends the instance; a resume rents again. What a time resolved to is shown by "
+      .. "`choline plan` and `choline schedule`.",
+    fields = {
+      { name = "name", type = "string",
+        help = "what it is called, for `choline schedule --cancel`; the tasks' names, or run, when it "
+          .. "is not said", example = '"nightly"' },
+      { name = "start", type = "time", help = "begin then; at once when it is not said",
+        example = '"23:00 Europe/Berlin"' },
+      { name = "pause", type = "time", help = "take a checkpoint, and stop paying",
+        example = 'cron "0 8 * * 1-5"' },
+      { name = "resume", type = "time", help = "go on where it was paused",
+        example = 'cron "0 19 * * 1-5"' },
+      { name = "stop", type = "time",
+        help = "end it well: the commands are told, files come back, instances end",
+        example = 'in_ "8h"' },
+      { name = "zone", type = "zone",
+        help = "time zone of those times that name none; this computer's when it is not said",
+        example = '"Europe/Berlin"' },
+      { name = "misfire", type = "string", default = "once", choices = { "once", "skip", "all" },
+        help = "what becomes of times that passed while choline was not there: the newest is made up "
+          .. "for once, none is, or all are, one after the other", example = '"skip"' },
+      { name = "late", type = "duration", default = "1m",
+        help = "a time counts as missed when it is later than this", example = '"10m"' },
+      { name = "overlap", type = "string", default = "forbid",
+        choices = { "forbid", "replace", "queue" },
+        help = "a start by cron while the run of the one before goes on: it is left out, ends the "
+          .. "other, or waits for its end", example = '"queue"' },
+      { name = "times", type = "integer", min = 1,
+        help = "a start by cron happens at most so often", example = "10" },
+    },
+    example = 'schedule { "train", start = "23:00", pause = cron "0 8 * * 1-5", '
+      .. 'resume = cron "0 19 * * 1-5" }' },
 
   { name = "alert", group = "declaration", call = "special", since = "next",
     summary = "a rule from events to people",
     example = 'alert "me" { to = email "me@lab.org", on = { "failed" } }' },
+
+  { name = "cron", group = "time", call = "value",
+    value = { name = "text", type = "cron text", required = true, example = '"0 8 * * 1-5"' },
+    summary = "a repeated time: minute, hour, day of the month, month, weekday",
+    help = "Each field is *, a number, a range 1-5, a list 1,15, a step */10 or 8-18/2; months and "
+      .. "weekdays have names of three letters; Sunday is 0 or 7. When a day and a weekday are said, "
+      .. "one of them is enough. @hourly, @daily, @weekly, @monthly, @yearly and @every 6h are known. A "
+      .. "zone may follow: \"0 8 * * 1-5 Europe/Berlin\". Where clocks change, a fixed time that is "
+      .. "skipped happens right after the change, and one that comes twice happens once; * in the "
+      .. "minute or the hour follows the clock. `choline schedule --try TEXT` shows the next instants.",
+    example = 'schedule { "train", pause = cron "0 8 * * 1-5", resume = cron "0 19 * * mon-fri" }' },
+  { name = "in_", group = "time", call = "value",
+    value = { name = "time", type = "duration", required = true, example = '"10m"' },
+    summary = "a moment so long after the one before it, or after the run was begun",
+    example = 'schedule { start = in_ "10m", stop = in_ "8h" }' },
 
   -- Providers ------------------------------------------------------------------------------------
   { name = "here", group = "provider", call = "table", provider = "local",
@@ -352,7 +403,7 @@ end)]] },
     help = "The module has the same words. It runs once; its text is kept with the run.",
     example = 'local spot = require "recipes.spot"' },
 
-  -- Of the version with schedules and alerts ------------------------------------------------------
+  -- Of the version with alerts ------------------------------------------------------
   { name = "when", group = "program", call = "special", since = "next",
     summary = "a condition over metrics", example = 'when(metric "loss":below(0.1))' },
   { name = "metric", group = "program", call = "special", since = "next",
@@ -363,10 +414,6 @@ end)]] },
     summary = "an address for alerts", example = 'email "me@lab.org"' },
   { name = "webhook", group = "program", call = "special", since = "next",
     summary = "a URL for alerts", example = 'webhook "https://example.org/hook"' },
-  { name = "cron", group = "program", call = "special", since = "next",
-    summary = "a repeated time", example = 'cron "0 8 * * 1-5"' },
-  { name = "in_", group = "program", call = "special", since = "next",
-    summary = "a time from now", example = 'in_ "10m"' },
   { name = "sweep", group = "program", call = "special", since = "next",
     summary = "a search over parameters", example = 'sweep "lr" { … }' },
 }
@@ -397,66 +444,6 @@ M.placeholders = {
     help = "path of the newest complete checkpoint on the instance; in resume.run" },
 }
 
--- How types are written and what becomes of them, for the manual.
-M.types = {
-  { name = "any", lua = "any", help = "any value" },
-  { name = "string", lua = "string", help = "a text", example = '"text"' },
-  { name = "integer", lua = "integer", help = "a whole number", example = "3" },
-  { name = "number", lua = "number", help = "a number", example = "0.98" },
-  { name = "boolean", lua = "boolean", help = "true or false", example = "true" },
-  { name = "function", lua = "function", help = "a Lua function",
-    example = "function(context) end" },
-  { name = "table", lua = "table", help = "a table with fields of its own" },
-  { name = "duration", lua = "string", help = "a time span; units ms, s, m, h, d, w, largest first",
-    example = '"2h30m"' },
-  { name = "lease", lua = "string|false", help = "a time span, or false for none",
-    example = '"30m"' },
-  { name = "size", lua = "string",
-    help = "a number of bytes; kB, MB, GB, TB by 1000 and KiB, MiB, GiB by 1024",
-    example = '"80 GB"' },
-  { name = "money", lua = "string", help = "US dollars", example = '"$40"' },
-  { name = "price", lua = "string", help = "US dollars per hour", example = '"$0.60/h"' },
-  { name = "place", lua = "string",
-    help = "./path here, NAME:/path on an instance, s3://bucket/key",
-    example = '"gpu:/workspace"' },
-  { name = "command", lua = "string|(string|number)[]",
-    help = "a text for the instance's shell, or a list that needs no shell",
-    example = '{ "python", "train.py" }' },
-  { name = "strings", lua = "string|string[]", help = "a text or a list of texts",
-    example = '{ "*.pt" }' },
-  { name = "instance", lua = "Instance|string", help = "what instance \"NAME\" gave, or its name",
-    example = "gpu" },
-  { name = "task names", lua = "string|string[]|Task|Task[]", help = "a task or a list of tasks",
-    example = '{ "prepare" }' },
-  { name = "sync name", lua = "string|Sync", help = "the name of a sync",
-    example = '"checkpoints"' },
-  { name = "providers", lua = "Provider|Provider[]",
-    help = "a provider's settings or a list of them",
-    example = "{ here() }" },
-  { name = "failure kinds", lua = "FailureKind|FailureKind[]", help = "kinds of failure",
-    example = failure_kinds },
-  { name = "waits", lua = "string|Waits", help = "a duration, or a first wait that grows",
-    example = '{ "30s", up_to = "10m", factor = 2 }' },
-  { name = "chooser", lua = "Chooser|fun(offers: table[]): table[]", help = "an order of offers",
-    example = "cheapest" },
-  { name = "policy", lua = "Policy|Policy[]|PolicyFunction",
-    help = "retry, failover, deadline, a list of them, or a function from (failure, history) to a verdict",
-    example = "retry { max = 3 }" },
-  { name = "env_value", lua = "string|number|boolean|Secret", help = "a text, a number or a secret",
-    example = "secret.WANDB_API_KEY" },
-  { name = "metric", lua = "string|Metric",
-    help = "a Lua pattern with one capture, or { pattern, step, goal = \"max\"|\"min\" }",
-    example = '{ pattern = "loss=(%S+)", step = "epoch=(%d+)", goal = "min" }' },
-}
-
-M.metric_fields = {
-  { name = "pattern", type = "pattern", required = true,
-    help = "Lua pattern; its capture is the number",
-    example = '"loss=(%S+)"' },
-  { name = "step", type = "pattern", help = "Lua pattern; its capture is the step",
-    example = '"epoch=(%d+)"' },
-  { name = "goal", type = "string", choices = { "max", "min" }, help = "which values are better",
-    example = '"min"' },
-}
+M.types, M.metric_fields = types.list, types.metric_fields
 
 return M

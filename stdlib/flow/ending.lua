@@ -98,8 +98,9 @@ function M.pause(self, key, waiting)
   local signal <const>, grace <const> = fields.stop_signal or M.signal, fields.grace or M.grace
   pause:serve(self.declaration.name)
   self.asked_at = native.clock.now()
+  local order <const> = pause:newest(self.declaration.name)
   emit(self, "pause_requested", { number = number, signal = signal, grace = grace,
-    by = pause.by })
+    by = order.by, schedule = order.schedule })
   self:show("pausing")
   local from <const> = goes_on[signal] and fields.resume
     and list.find(self.ctx.program.syncs, function(each) return each.name == fields.resume.from end)

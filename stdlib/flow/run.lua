@@ -11,6 +11,8 @@ local instance <const> = require "flow.instance"
 local native <const> = require "native"
 local pause <const> = require "flow.pause"
 local pipeline <const> = require "flow.pipeline"
+local repeats <const> = require "flow.repeats"
+local schedule <const> = require "flow.schedule"
 local supervise <const> = require "flow.supervise"
 local task <const> = require "wait.task"
 local values <const> = require "flow.values"
@@ -25,18 +27,26 @@ local M = {}
 ---@field account flow.Account
 ---@field events flow.Events
 ---@field pause flow.Pause
+---@field schedules flow.Schedules
+---@field children table<string, table>   runs that a schedule began and that have not ended
 ---@field attempts table<string, table>   of tasks, those that run now
 ---@field counts table<string, integer>
 local Context <const> = {}
 Context.__index = Context
 
---- What views show of a task; the run counts as waiting while all its tasks wait for a retry.
+--- What views show of a task; the run counts as waiting while all its tasks wait for a retry, or
+--- for what their schedule says.
 function Context:show_task(name, row)
   native.run.show("task/" .. name, row)
   self.states[name] = row.state
-  local waiting, running = false, false
+  self:show_state()
+end
+
+function Context:show_state()
+  local scheduled <const> = self.schedules:any()
+  local waiting, running = scheduled and next(self.states) == nil, false
   for _, state in pairs(self.states) do
-    if state == "waiting" then waiting = true
+    if state == "waiting" or scheduled and state == "paused" then waiting = true
     elseif state ~= "done" and state ~= "failed" and state ~= "skipped" and state ~= "paused"
       and state ~= "stopped" then
       running = true end
@@ -48,6 +58,11 @@ function Context:show_task(name, row)
   end
 end
 
+--- Ends the run as a person would.
+function Context:stop(by)
+  if self.on_stop then self.on_stop(by) end
+end
+
 local function longest_grace(program)
   local longest = 0
   for _, declaration in ipairs(program.tasks) do
@@ -56,18 +71,22 @@ local function longest_grace(program)
   return longest
 end
 
----@param options { run: string, events?: table[] }
+---@param options { run: string, row?: table, events?: table[], stop?: fun(by: string) }
 ---@return flow.Context
 function M.context(program, options)
   local ctx <const> = setmetatable({
     program = program, run = options.run, params = program.values or {}, attempts = {}, counts = {},
     states = {}, ended = {}, outcomes = {}, set = {}, sealed = {}, box = pipeline.box,
-    state = "running",
+    state = "running", row = options.row, children = {}, on_stop = options.stop,
   }, Context)
   ctx.restarted = values.restarted(options.events or {})
   ctx.account = budget.new(program.budget, longest_grace(program))
   ctx.events = events.new(program.handlers)
   ctx.pause = pause.new(options.events or {})
+  ctx.schedules = schedule.new(ctx, options.row)
+  if ctx.schedules:any() then
+    ctx.pause.stays = function() return ctx.schedules:stays() end
+  end
   ctx.pool = instance.new(ctx)
   return ctx
 end
@@ -85,25 +104,40 @@ local function wait_before(ctx, declaration)
   return nil
 end
 
+local function skip(ctx, declaration, data)
+  local name <const> = declaration.name
+  data.task = name
+  ctx:show_task(name, { state = "skipped", since = native.clock.now() })
+  ctx.events:emit("skipped", data)
+end
+
+local function skip_task(ctx, declaration, data)
+  ctx.outcomes[declaration.name].skipped = true
+  ctx.pool:leave(declaration.fields.on, false, true)
+  skip(ctx, declaration, data)
+end
+
 local function run_task(ctx, declaration)
   local name <const> = declaration.name
   local outcome <const> = { ok = false }
   ctx.outcomes[name] = outcome
   local guard <close> = task.on_exit(function() ctx.ended[name]:set(true) end)
+  local may <const>, why <const> = ctx.schedules:wait_start(name)
+  if not may then return skip_task(ctx, declaration, { why = why }) end
   local blocker <const> = wait_before(ctx, declaration)
-  if blocker then
-    outcome.skipped = true
-    ctx.pool:leave(declaration.fields.on, false, true)
-    ctx:show_task(name, { state = "skipped", since = native.clock.now() })
-    ctx.events:emit("skipped", { task = name, after = blocker })
-    return
-  end
-  local result <const> = supervise.task(ctx, declaration)
+  if blocker then return skip_task(ctx, declaration, { after = blocker }) end
+  local whole <const>, result <const> = ctx.schedules:run_task(name, function()
+    return supervise.task(ctx, declaration)
+  end)
+  -- A stop that was planned is a good end: what comes after it begins.
   outcome.ok = true
+  if not whole then ctx.events:emit("task_stopped", { task = name }) end
   return result
 end
 
 local function run_pipeline(ctx, declaration)
+  local may <const>, never <const> = ctx.schedules:wait_start(declaration.name)
+  if not may then return skip(ctx, declaration, { why = never }) end
   local busy <close> = ctx.pause:enter()
   local began <const> = native.clock.now()
   local function show(state)
@@ -127,6 +161,7 @@ local function run_pipeline(ctx, declaration)
 end
 
 local function work(ctx)
+  ctx:show_state()
   local children <const> = {}
   for _, declaration in ipairs(ctx.program.tasks) do
     ctx.ended[declaration.name] = native.task.event()
@@ -141,6 +176,7 @@ local function work(ctx)
   for _, result in ipairs(task.all(children)) do
     if not result.ok then error(result.value, 0) end
   end
+  ctx.schedules:wait_runs()
 end
 
 --- Waits for the end of the work, of the budget, or of everything that can go on without `choline
@@ -169,7 +205,24 @@ end
 local orders <const> = {}
 
 function orders.pause(ctx, order) ctx.pause:order(order.now == true, order.by) end
-function orders.resume(ctx) ctx.pause:go_on() end
+function orders.resume(ctx, order)
+  if not order.taken_up then return ctx.pause:go_on() end
+  local names <const> = ctx.schedules:names()
+  for _, kind in ipairs { "tasks", "pipelines" } do
+    for _, declaration in ipairs(ctx.program[kind] or {}) do
+      names[#names + 1] = declaration.name
+    end
+  end
+  ctx.pause:take_up(names)
+end
+
+function orders.cancel_schedule(ctx, order)
+  if ctx.set[order.request] then return end
+  ctx.set[order.request] = true
+  ctx.events:emit("schedule_cancelled", { schedule = order.name, by = order.by,
+    request = order.request }, "schedule_cancelled/" .. order.request)
+  ctx.schedules:cancel(order.name)
+end
 
 function orders.set(ctx, order)
   if ctx.set[order.request] then return end
@@ -201,19 +254,24 @@ end
 --- paused, and does not return.
 ---@async
 ---@param program table
----@param options { run: string, row?: table, events?: table[], paused: function, started?: fun(ctx: flow.Context) }
+---@param options { run: string, row?: table, events?: table[], paused: function, stop?: fun(by: string), started?: fun(ctx: flow.Context) }
 ---@return Failure|nil
 function M.execute(program, options)
+  if program.schedules and #program.schedules > 0 then
+    repeats.divide(program, options.row and options.row.env and options.row.env.scheduled)
+  end
   local ctx <const> = M.context(program, options)
   pipeline.enter(ctx)
   program.engine = pipeline.engine(ctx)
   if options.started then options.started(ctx) end
   local obeying <const> = native.task.spawn("orders", function() obey(ctx) end)
   local handlers <const> = native.task.spawn("handlers", function() ctx.events:serve() end)
+  local schedules <const> = ctx.schedules:any()
+    and native.task.spawn("schedules", function() ctx.schedules:run() end) or nil
   local guard <close> = task.on_exit(function(raised)
     ctx.ending = true
     native.task.shield(900, function() ctx.pool:close(raised ~= nil) end)
-    task.end_all({ handlers, obeying }, "the run ends")
+    task.end_all({ handlers, obeying, schedules }, "the run ends")
     pipeline.enter(nil)
     program.engine = nil
   end)
@@ -221,6 +279,7 @@ function M.execute(program, options)
   local why <const> = supervise_work(ctx, options)
   if why and why.kind == "divergence" then error(why, 0) end
   ctx.ending = true
+  if schedules then task.end_all({ schedules }, "the work is done") end
   ctx.pool:close()
   ctx.account:close()
   if why then

@@ -94,8 +94,13 @@ local function park(self, by_policy)
       since = native.clock.now() })
   end
   self.ctx.pool:rest(self.declaration.fields.on)
+  -- A schedule may end the task here, and the run goes on.
+  local guard <close> = task.on_exit(function(raised)
+    if raised == nil or self.ctx.schedules:any() then
+      self.ctx.pool:wake(self.declaration.fields.on)
+    end
+  end)
   self.ctx.pause:park(self.ctx.events, name, #self.history, by_policy)
-  self.ctx.pool:wake(self.declaration.fields.on)
 end
 
 local function record(self, happened, started, live)

@@ -2,7 +2,7 @@
 -- The words of a cholfile, for editors. Made by scripts/reference from stdlib/dsl/words.lua.
 
 ---@alias FailureKind "preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"|"failed"|"invalid"|"not_found"|"conflict"|"io"|"refused"|"transient"|"unsupported"|"divergence"
----@alias EventKind "run_started"|"run_resumed"|"run_updated"|"run_done"|"run_failed"|"run_stopped"|"task_started"|"attempt_started"|"task_done"|"failed"|"skipped"|"setup_done"|"offer_failed"|"instance_rented"|"instance_ready"|"instance_released"|"instance_kept"|"release_failed"|"sync_done"|"sync_failed"|"sync_recovered"|"checkpoint_pulled"|"checkpoint_repeated"|"checkpoint_dropped"|"checkpoint_pushed"|"retrying"|"failed_over"|"pause_requested"|"pause_secured"|"pause_refused"|"pause_held"|"set_requested"|"param_set"|"paused"|"resumed"|"pipeline_started"|"pipeline_done"|"command_done"|"handler_failed"|"log"|"preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"
+---@alias EventKind "run_started"|"run_resumed"|"run_updated"|"run_done"|"run_failed"|"run_stopped"|"task_started"|"attempt_started"|"task_done"|"failed"|"skipped"|"setup_done"|"offer_failed"|"instance_rented"|"instance_ready"|"instance_released"|"instance_kept"|"release_failed"|"sync_done"|"sync_failed"|"sync_recovered"|"checkpoint_pulled"|"checkpoint_repeated"|"checkpoint_dropped"|"checkpoint_pushed"|"retrying"|"failed_over"|"pause_requested"|"pause_secured"|"pause_refused"|"pause_held"|"set_requested"|"param_set"|"paused"|"resumed"|"task_stopped"|"schedule_set"|"schedule_fired"|"schedule_missed"|"schedule_skipped"|"schedule_run_begun"|"schedule_run_ended"|"schedule_cancelled"|"schedule_cancel_requested"|"pipeline_started"|"pipeline_done"|"command_done"|"handler_failed"|"log"|"preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"
 ---@alias Chooser "cheapest"|"fastest"|"most_reliable"
 ---@class Sync
 ---@class Task
@@ -11,6 +11,7 @@
 ---@alias PolicyFunction fun(failure: Failure, history: table[]): Verdict|nil
 ---@class Verdict
 ---@class Secret
+---@class Time
 
 ---@class Failure
 ---@field kind FailureKind
@@ -154,6 +155,25 @@ function LiveInstance:destroy() end
 --- kept. Default: destroy.
 ---@field finally? "destroy"|"keep"
 
+---@class (exact) ScheduleFields
+--- what it is called, for `choline schedule --cancel`; the tasks' names, or run, when it is not
+--- said.
+---@field name? string
+---@field start? string|Time  begin then; at once when it is not said.
+---@field pause? string|Time  take a checkpoint, and stop paying.
+---@field resume? string|Time  go on where it was paused.
+---@field stop? string|Time  end it well: the commands are told, files come back, instances end.
+--- time zone of those times that name none; this computer's when it is not said.
+---@field zone? string
+--- what becomes of times that passed while choline was not there: the newest is made up for once,
+--- none is, or all are, one after the other. Default: once.
+---@field misfire? "once"|"skip"|"all"
+---@field late? string  a time counts as missed when it is later than this. Default: 1m.
+--- a start by cron while the run of the one before goes on: it is left out, ends the other, or
+--- waits for its end. Default: forbid.
+---@field overlap? "forbid"|"replace"|"queue"
+---@field times? integer  a start by cron happens at most so often.
+
 ---@class (exact) HereFields
 ---@field price? string  as if it cost this much. Default: $0/h.
 ---@field capacity? integer  at most this many at once.
@@ -278,6 +298,44 @@ function on(event, fn) end
 ---@param name string
 ---@return fun(body: fun())
 function pipeline(name) end
+
+--- When tasks, or the whole run, start, pause, resume and stop.
+--- Names tasks first; without a name it is the whole run. Each time is a moment ("23:00",
+--- "tomorrow 02:00", "2026-12-01 09:00 Europe/Berlin", in_ "10m") or a repeated one (cron "0 8 *
+--- * 1-5"). Moments follow one another: stop = "08:00" is the first 08:00 after the start. A
+--- start by cron makes a run of its own each time. A pause takes a verified checkpoint and ends
+--- the instance; a resume rents again. What a time resolved to is shown by `choline plan` and
+--- `choline schedule`.
+---
+--- ```lua
+--- schedule { "train", start = "23:00", pause = cron "0 8 * * 1-5", resume = cron "0 19 * * 1-5" }
+--- ```
+---@param fields ScheduleFields  and before them the names of tasks
+function schedule(fields) end
+
+--- A repeated time: minute, hour, day of the month, month, weekday.
+--- Each field is *, a number, a range 1-5, a list 1,15, a step */10 or 8-18/2; months and
+--- weekdays have names of three letters; Sunday is 0 or 7. When a day and a weekday are said, one
+--- of them is enough. @hourly, @daily, @weekly, @monthly, @yearly and @every 6h are known. A zone
+--- may follow: "0 8 * * 1-5 Europe/Berlin". Where clocks change, a fixed time that is skipped
+--- happens right after the change, and one that comes twice happens once; * in the minute or the
+--- hour follows the clock. `choline schedule --try TEXT` shows the next instants.
+---
+--- ```lua
+--- schedule { "train", pause = cron "0 8 * * 1-5", resume = cron "0 19 * * mon-fri" }
+--- ```
+---@param text string
+---@return Time
+function cron(text) end
+
+--- A moment so long after the one before it, or after the run was begun.
+---
+--- ```lua
+--- schedule { start = in_ "10m", stop = in_ "8h" }
+--- ```
+---@param time string
+---@return Time
+function in_(time) end
 
 --- Instances on this computer: folders with an agent, as if they were rented.
 --- The default. Everything can be tried with it without a cloud: give it a price, a capacity, a

@@ -203,6 +203,7 @@ function native.chunk.is_native(fn) end
 ---@field seed integer
 ---@field owner { host: string, pid: integer, since: number }|nil  nil when nobody owns it now
 ---@field last_owner { host: string, pid: integer, since: number }|nil  who had it last
+---@field parent string|nil    what started it: "run/schedule/instant"
 ---@field cost number          USD until now, from the instances' rows
 ---@field failure table|nil
 native.store = {}
@@ -235,6 +236,7 @@ function native.store.shown(run) end
 -- run: the run this process owns ------------------------------------------------------------------
 
 native.run = {}
+--- With `parent` there is one run of that parent, however often it is asked for.
 ---@param fields { name: string, params: table, env: table, sources: { path: string, text: string }[], budget?: number, seed?: integer, parent?: string }
 ---@return string id
 function native.run.create(fields) end

@@ -4,6 +4,7 @@ local duration <const> = require "core.duration"
 local money <const> = require "core.money"
 local native <const> = require "native"
 local size <const> = require "core.size"
+local when <const> = require "talk.when"
 
 local M = {}
 
@@ -64,7 +65,50 @@ function say.failed(data)
   return ("%s: failed: %s%s"):format(data.task, data.message, because(data))
 end
 function say.skipped(data)
-  return ("%s: skipped, because \"%s\" failed"):format(data.task, data.after)
+  return ("%s: skipped, because %s"):format(data.task, data.after
+    and ("\"%s\" failed"):format(data.after) or data.why)
+end
+function say.task_stopped(data) return ("%s: stopped by its schedule"):format(data.task) end
+
+local function who(data)
+  return data.tasks and table.concat(data.tasks, ", ") or "the run"
+end
+function say.schedule_set(data)
+  return ("schedule %s: %s %s %s"):format(data.schedule, who(data), when.verb(data.action),
+    when.absolute(data.at, data.zone))
+end
+local function missed_text(data)
+  local count <const> = data.missed or 0
+  return count > 0 and (", and %d before it %s left out"):format(count, count == 1 and "is"
+    or "are") or ""
+end
+function say.schedule_fired(data)
+  return ("schedule %s: %s %s now%s%s"):format(data.schedule, who(data), when.verb(data.action),
+    data.late and (", %s late for %s"):format(duration.short(data.late),
+      when.absolute(data.at, data.zone)) or "", missed_text(data))
+end
+function say.schedule_missed(data)
+  local why <const> = data.why == "late" and ("it is %s late"):format(duration.short(data.late))
+    or ("a %s came after it"):format(data.why)
+  return ("schedule %s: the %s of %s is left out, because %s%s"):format(data.schedule, data.action,
+    when.absolute(data.at, data.zone), why, missed_text(data))
+end
+function say.schedule_skipped(data)
+  return ("schedule %s: the start of %s is left out, because %s"):format(data.schedule,
+    native.clock.format(data.at), data.why)
+end
+function say.schedule_run_begun(data)
+  return ("schedule %s: run %s begins"):format(data.schedule, data.run)
+end
+function say.schedule_run_ended(data)
+  return ("schedule %s: run %s is %s%s"):format(data.schedule, data.run, data.state,
+    data.message and ": " .. data.message or "")
+end
+function say.schedule_cancelled(data)
+  return ("schedule %s: cancelled by %s"):format(data.schedule, data.by or "somebody")
+end
+function say.schedule_cancel_requested(data)
+  return ("schedule %s: %s wants it cancelled"):format(data.name, data.by or "somebody")
 end
 function say.setup_done(data)
   return ("%s: setup took %s"):format(data.task, duration.short(data.seconds))
@@ -154,7 +198,10 @@ function say.param_set(data)
   return ("%s=%s%s"):format(data.name, tostring(data.value), data.by and ", set by " .. data.by
     or "")
 end
-function say.paused(data) return ("%s: paused"):format(data.task) end
+function say.paused(data)
+  return ("%s: paused%s"):format(data.task, data.schedule
+    and (" by schedule %s"):format(data.schedule) or "")
+end
 function say.resumed(data) return ("%s: goes on"):format(data.task) end
 function say.pipeline_started(data) return ("%s: started"):format(data.task) end
 function say.pipeline_done(data)

@@ -30,11 +30,22 @@ end
 local state_of <const> = {
   task_started = "stopped", pipeline_started = "stopped", attempt_started = "stopped",
   task_done = "done", pipeline_done = "done", failed = "failed", skipped = "skipped",
-  paused = "paused", resumed = "stopped",
+  paused = "paused", resumed = "stopped", task_stopped = "stopped",
 }
+
+--- What a schedule does next.
+local function note_schedule(rows, event)
+  local data <const> = event.data
+  if event.kind == "schedule_set" then
+    rows["schedule/" .. data.schedule] = { action = data.action, at = data.at, zone = data.zone }
+  elseif event.kind == "schedule_cancelled" then
+    rows["schedule/" .. data.schedule] = nil
+  end
+end
 
 --- What the events alone say of a task, for a run that nobody owns now.
 local function note_task(tasks, event)
+  note_schedule(tasks, event)
   local name <const>, state <const> = event.data.task, state_of[event.kind]
   if not name or not state then return end
   local row <const> = tasks["task/" .. name] or {}

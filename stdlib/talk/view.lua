@@ -13,6 +13,7 @@ local scenes <const> = require "talk.scene"
 local style_of <const> = require "talk.style"
 local columns <const> = require "talk.table"
 local line_text <const> = require "talk.lines"
+local when <const> = require "talk.when"
 
 local M = {}
 
@@ -96,6 +97,18 @@ local function tasks(scene, style, wide)
     lines = table_lines({ { title = "" }, { title = "", paint = paint_state(style) },
     { title = "" },
     { title = "", right = true }, { title = "" } }, rows, wide) }
+end
+
+local function schedules(scene, wide)
+  local rows <const> = {}
+  for _, each in ipairs(scene.row.finished and {} or shown(scene, "schedule/")) do
+    local due <const> = each.value
+    rows[#rows + 1] = { each.name, when.verb(due.action), when.absolute(due.at, due.zone),
+      when.distance(due.at, scene.now) }
+  end
+  return { title = "schedules",
+    lines = table_lines({ { title = "" }, { title = "" }, { title = "" }, { title = "" } }, rows,
+      wide) }
 end
 
 --- An instance that is not spoken to tells when it ends itself; one that is has most of its lease.
@@ -200,14 +213,16 @@ function M.render(scene, size, style)
     return style.yellow(columns.cut(note, wide))
   end)
   local parts <const> = {
-    tasks = tasks(scene, style, wide), instances = instances(scene, style, wide),
+    tasks = tasks(scene, style, wide), schedules = schedules(scene, wide),
+    instances = instances(scene, style, wide),
     syncs = syncs(scene, style, wide), metrics = metrics(scene, style, wide),
     log = log(scene, style, wide), events = events(scene, style, wide),
   }
   local room <const> = size.rows - 2 - #notes -- the head and the cursor's line
   local gaps <const> = fit.parts(parts, room)
   local out <const> = { head(scene, style, wide) }
-  for _, name in ipairs { "tasks", "instances", "syncs", "metrics", "log", "events" } do
+  for _, name in ipairs { "tasks", "schedules", "instances", "syncs", "metrics", "log",
+    "events" } do
     local part <const> = parts[name]
     if #part.lines > 0 then
       if gaps then out[#out + 1] = "" end

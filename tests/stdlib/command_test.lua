@@ -96,9 +96,14 @@ return {
   end,
   ["every word has an example that the language reads"] = function(t)
     local cholfile <const> = require "dsl.cholfile"
+    local scheduled <const> =
+      'sync "ckpt" { from = "gpu:/work/ckpt", to = "./here", every = "2m" }\n'
+      .. 'task "train" { on = gpu, run = "x", resume = { from = "ckpt", run = "y" } }\n'
     for _, word in ipairs(require("dsl.words").list) do
-      if word.since ~= "next" and word.group == "declaration" then
-        local before <const> = word.name == "instance" and "" or 'local gpu = instance "gpu" {}\n'
+      local of_time <const> = word.name == "schedule" or word.group == "time"
+      if word.since ~= "next" and (word.group == "declaration" or of_time) then
+        local before <const> = (word.name == "instance" and "" or 'local gpu = instance "gpu" {}\n')
+          .. (of_time and scheduled or "")
         local program <const> = cholfile.load { lenient = true, path = "/Cholfile.lua",
           stored = { { path = "Cholfile.lua",
           text = 'param "more" { default = 1 }\n'

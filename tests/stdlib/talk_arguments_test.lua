@@ -85,10 +85,11 @@ return {
   ["each example of a command is a command line that it takes"] = function(t)
     for _, each in ipairs(specs) do
       for _, example in ipairs(each.examples) do
-        local argv <const>, rest <const> = {},
+        local argv <const>, rest = {},
           example[1]:match("choline " .. each.name .. "%s*([^|)]*)")
         t.is_true(rest, example[1])
-        for word in rest:gmatch("%S+") do argv[#argv + 1] = word end
+        rest = rest:gsub('"([^"]*)"', function(quoted) return (quoted:gsub(" ", "\1")) end)
+        for word in rest:gmatch("%S+") do argv[#argv + 1] = word:gsub("\1", " ") end
         arguments.parse(each, argv)
       end
     end

@@ -158,11 +158,31 @@ return {
     t.equal(text("log", { level = "warn", message = "hm" }), "warn: hm")
   end,
 
+  ["what schedules did reads as sentences, in absolute time with its zone"] = function(t)
+    local function text(kind, data)
+      data.schedule, data.at, data.zone = "nights", now, "Europe/Berlin"
+      return lines.text { kind = kind, data = data, at = now }
+    end
+    local when <const> = "Thu 2026-01-01 01:00:00 CET (Europe/Berlin)"
+    t.equal(text("schedule_set", { action = "resume", tasks = { "train", "eval" } }),
+      "schedule nights: train, eval goes on " .. when)
+    t.equal(text("schedule_fired", { action = "start", late = 7200, missed = 3 }),
+      "schedule nights: the run starts now, 2h00m late for " .. when
+        .. ", and 3 before it are left out")
+    t.equal(text("schedule_missed", { action = "pause", why = "resume", late = 60, missed = 0 }),
+      "schedule nights: the pause of " .. when
+        .. " is left out, because a resume came after it")
+    t.equal(text("schedule_missed", { action = "start", why = "late", late = 3600, missed = 1 }),
+      "schedule nights: the start of " .. when .. " is left out, because it is 1h00m late, and 1 "
+      .. "before it is left out")
+  end,
+
   ["every event of the catalogue that has no message has a sentence"] = function(t)
     local data <const> = { task = "t", attempt = 1, instance = "i", label = "i-1", message = "m",
       why = "w", seconds = 1, lived = 1, cost = 1, price = 1, files = 1, bytes = 1, sync = "s",
       checkpoint = "c", wait = 1, code = 0,
-      event = "e", level = "info", after = "a", provider = "p", offer = "o", reason = "r" }
+      event = "e", level = "info", after = "a", provider = "p", offer = "o", reason = "r",
+      schedule = "s", action = "start", at = now, zone = "UTC", run = "r", state = "done" }
     for _, kind in ipairs(require("flow.events").catalogue) do
       local said <const> = lines.text { kind = kind.name, data = data, at = now }
       t.is_true(said ~= kind.name, kind.name)

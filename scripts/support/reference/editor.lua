@@ -95,6 +95,8 @@ local signatures <const> = {
   read_file = { "---@param path string", "---@return string", "function read_file(path) end" },
   require = { "---@param name string", "---@return any", "function require(name) end" },
   now = { "---@return number", "function now() end" },
+  schedule = { "---@param fields ScheduleFields  and before them the names of tasks",
+    "function schedule(fields) end" },
   sleep = { "---@async", "---@param time string", "function sleep(time) end" },
   param = { "---@type table<string, any>|fun(name: string): fun(fields: ParamFields)", "param = {}",
     "---@type table<string, any>", "params = {}" },
@@ -121,6 +123,7 @@ local function add_word(lines, word)
       { ("---@param %s%s string"):format(word.value.name, word.value.required and "" or "?") })
     if word.group == "verdict" then lines[#lines + 1] = "---@return Verdict" end
     if word.group == "policy" then lines[#lines + 1] = "---@return Policy" end
+    if word.group == "time" then lines[#lines + 1] = "---@return Time" end
     lines[#lines + 1] = ("function %s(%s) end"):format(word.name, word.value.name)
   elseif word.call == "constant" then
     list.append(lines, { "---@type Chooser", word.name .. " = nil" })
@@ -142,6 +145,7 @@ local fixed <const> = [[
 ---@alias PolicyFunction fun(failure: Failure, history: table[]): Verdict|nil
 ---@class Verdict
 ---@class Secret
+---@class Time
 
 ---@class Failure
 ---@field kind FailureKind

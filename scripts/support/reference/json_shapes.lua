@@ -18,6 +18,7 @@ return {
   { command = "status", summary = "One run: the fields of `ls`, and:", fields = {
     { "tasks", "array", "what each task does now" },
     { "syncs", "array", "what each sync does now" },
+    { "schedules", "array", "name, action, zone and at: the next instant of each schedule" },
     { "instances", "array", "as `instances` prints them" },
     { "metrics", "array", "the newest value of each metric" },
     { "events", "array", "id, at, event and data of the newest events" },
@@ -37,6 +38,20 @@ return {
     { "syncs", "array", "name, from, to, files, bytes, every, problem" },
     { "tasks", "array", "name, on, run" },
     { "pipelines", "array", "names" },
+    { "schedules", "array",
+      "schedule, tasks (or null), action, phrase, zone, and at: the first instant, or null" },
+  } },
+  { command = "schedule", summary = "An array of the run's schedules.", fields = {
+    { "name", "string", "of the schedule" },
+    { "run", "string", "the id of its run" },
+    { "tasks", "array or null", "names; null: the whole run" },
+    { "times", "object", "start, pause, resume and stop as they were written, or null" },
+    { "zones", "object", "the zone of each of these" },
+    { "state", "string", "active, over or cancelled" },
+    { "fired", "integer", "how often it did something" },
+    { "last", "object or null", "action, at (the instant) and done (when it was done)" },
+    { "runs", "array", "ids of the runs that it has begun" },
+    { "upcoming", "array", "action, at, and here: the same in its zone" },
   } },
   { command = "instances",
     summary = "An array of instances that live; with --all of all there were.", fields = {

@@ -16,7 +16,8 @@ local head <const> = "<!-- made by scripts/reference; change the table it comes 
 -- Words -------------------------------------------------------------------------------------------
 
 local groups <const> = {
-  { "declaration", "Declarations" }, { "provider", "Providers" }, { "policy", "Policies" },
+  { "declaration", "Declarations" }, { "time", "Times" }, { "provider", "Providers" },
+  { "policy", "Policies" },
   { "verdict", "Verdicts" }, { "chooser", "Choosers" },
   { "program", "In pipelines, handlers and tasks that are functions" }, { "module", "Files" },
 }

@@ -154,6 +154,17 @@ TEST_CASE("a wait till an instant counts a suspend, and one that is past is over
   CHECK(value(process(folder, body, {run}, sleeps)) == "[9010.0,0.0]");
 }
 
+TEST_CASE("a run that is made again for the same parent is the same run") {
+  Folder folder;
+  CHECK(value(process(folder, R"(
+    local function make(parent)
+      return native.run.create{name = 'n', params = {}, env = {}, sources = {}, parent = parent}
+    end
+    local first, again, other = make('r/nightly/1'), make('r/nightly/1'), make('r/nightly/2')
+    return {first == again, first == other, make() == make(), #native.store.runs(),
+            native.store.find(first).parent})")) == R"([true,false,false,4,"r/nightly/1"])");
+}
+
 TEST_CASE("plain services work on real files and programs") {
   Folder folder;
   Outcome outcome = process(folder, R"(

@@ -1,0 +1,75 @@
+-- How the types of fields are written and what becomes of them, for the manual; a part of the data
+-- that dsl/words.lua is.
+
+local failure_kinds <const> = '{ "crashed", "lost" }'
+
+local M = {}
+
+M.list = {
+  { name = "any", lua = "any", help = "any value" },
+  { name = "string", lua = "string", help = "a text", example = '"text"' },
+  { name = "integer", lua = "integer", help = "a whole number", example = "3" },
+  { name = "number", lua = "number", help = "a number", example = "0.98" },
+  { name = "boolean", lua = "boolean", help = "true or false", example = "true" },
+  { name = "function", lua = "function", help = "a Lua function",
+    example = "function(context) end" },
+  { name = "table", lua = "table", help = "a table with fields of its own" },
+  { name = "duration", lua = "string", help = "a time span; units ms, s, m, h, d, w, largest first",
+    example = '"2h30m"' },
+  { name = "lease", lua = "string|false", help = "a time span, or false for none",
+    example = '"30m"' },
+  { name = "size", lua = "string",
+    help = "a number of bytes; kB, MB, GB, TB by 1000 and KiB, MiB, GiB by 1024",
+    example = '"80 GB"' },
+  { name = "money", lua = "string", help = "US dollars", example = '"$40"' },
+  { name = "price", lua = "string", help = "US dollars per hour", example = '"$0.60/h"' },
+  { name = "place", lua = "string",
+    help = "./path here, NAME:/path on an instance, s3://bucket/key",
+    example = '"gpu:/workspace"' },
+  { name = "command", lua = "string|(string|number)[]",
+    help = "a text for the instance's shell, or a list that needs no shell",
+    example = '{ "python", "train.py" }' },
+  { name = "strings", lua = "string|string[]", help = "a text or a list of texts",
+    example = '{ "*.pt" }' },
+  { name = "instance", lua = "Instance|string", help = "what instance \"NAME\" gave, or its name",
+    example = "gpu" },
+  { name = "task names", lua = "string|string[]|Task|Task[]", help = "a task or a list of tasks",
+    example = '{ "prepare" }' },
+  { name = "sync name", lua = "string|Sync", help = "the name of a sync",
+    example = '"checkpoints"' },
+  { name = "providers", lua = "Provider|Provider[]",
+    help = "a provider's settings or a list of them",
+    example = "{ here() }" },
+  { name = "failure kinds", lua = "FailureKind|FailureKind[]", help = "kinds of failure",
+    example = failure_kinds },
+  { name = "waits", lua = "string|Waits", help = "a duration, or a first wait that grows",
+    example = '{ "30s", up_to = "10m", factor = 2 }' },
+  { name = "chooser", lua = "Chooser|fun(offers: table[]): table[]", help = "an order of offers",
+    example = "cheapest" },
+  { name = "policy", lua = "Policy|Policy[]|PolicyFunction",
+    help = "retry, failover, deadline, a list of them, or a function from (failure, history) to a verdict",
+    example = "retry { max = 3 }" },
+  { name = "env_value", lua = "string|number|boolean|Secret", help = "a text, a number or a secret",
+    example = "secret.WANDB_API_KEY" },
+  { name = "time", lua = "string|Time",
+    help = "a moment, in_ or cron", example = '"tomorrow 02:00"' },
+  { name = "cron text", lua = "string", help = "five fields, or a name such as @daily",
+    example = '"0 8 * * 1-5"' },
+  { name = "zone", lua = "string", help = "a name of the tz database, UTC, or an offset",
+    example = '"Europe/Berlin"' },
+  { name = "metric", lua = "string|Metric",
+    help = "a Lua pattern with one capture, or { pattern, step, goal = \"max\"|\"min\" }",
+    example = '{ pattern = "loss=(%S+)", step = "epoch=(%d+)", goal = "min" }' },
+}
+
+M.metric_fields = {
+  { name = "pattern", type = "pattern", required = true,
+    help = "Lua pattern; its capture is the number",
+    example = '"loss=(%S+)"' },
+  { name = "step", type = "pattern", help = "Lua pattern; its capture is the step",
+    example = '"epoch=(%d+)"' },
+  { name = "goal", type = "string", choices = { "max", "min" }, help = "which values are better",
+    example = '"min"' },
+}
+
+return M
