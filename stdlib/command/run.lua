@@ -13,10 +13,11 @@ local times <const> = require "command.times"
 
 local unfinished <const> = { running = true, waiting = true, stopping = true }
 
---- The newest run of this cholfile that is not over.
+--- The newest run of this cholfile that is not over, and that no schedule began.
 local function open_run(program)
   return (list.find(native.store.runs { name = program.name }, function(row)
     return unfinished[row.state] and row.env and row.env.cholfile == program.path
+      and not row.parent
   end))
 end
 

@@ -12,7 +12,7 @@ local function run_row(boot, run)
   local row <const> = { id = run.id, name = run.name, state = run.state, created = run.created,
     finished = run.finished,
     params = run.params, env = run.env, budget = run.budget, seed = run.seed, owner = run.owner,
-    cost = 0.0,
+    cost = 0.0, parent = run.parent,
     failure = run.failure }
   for _, instance in ipairs(boot.world.instances) do
     if instance.run == run.id then
@@ -28,13 +28,18 @@ local function run_part(boot)
   local part <const> = {}
   local function mine() return world.runs[boot.owned] end
   function part.create(fields)
+    for id, run in pairs(world.runs) do
+      if fields.parent and run.parent == fields.parent then return id end
+    end
+    crash_point(boot, "before a run is made")
     local id <const> = ("run%03d"):format(#world.run_order + 1)
     world.runs[id] = { id = id, name = fields.name, params = fields.params, env = fields.env,
       sources = fields.sources,
       budget = fields.budget, seed = fields.seed or 1, state = "running", created = world.time,
-      events = {}, keys = {},
+      events = {}, keys = {}, parent = fields.parent,
       shown = {}, metrics = {}, journal = { steps = {}, last = 0 } }
     table.insert(world.run_order, id)
+    crash_point(boot, "after a run is made")
     return id
   end
   function part.own(id)

@@ -173,6 +173,7 @@ end
 
 local function next_recorded(boot)
   if not boot.owned then return nil end
+  if boot.delivered == boot.journal.last then return nil end
   for _, step in pairs(boot.journal.steps) do
     if step.seq == boot.delivered + 1 then return step end
   end
