@@ -163,6 +163,8 @@ void Server::dispatch(uint32_t channel, const std::string& verb, const Json& req
     activity = make_follow(*this, channel, request);
   } else if (verb == "files") {
     activity = make_files(*this, channel, request);
+  } else if (verb == "watch") {
+    activity = make_watch(*this, channel, request);
   } else if (verb == "facts") {
     activity = make_facts(*this, channel);
   } else {

@@ -31,7 +31,8 @@ struct Caller {
   bool outside = false;  // not part of the run: nothing it does is journaled
 };
 
-struct Passed;  // native/clock.cc
+struct Passed;       // native/clock.cc
+struct SyncWatches;  // native/follow.cc
 
 struct Services {
   Services(Loop& the_loop, Folders the_folders);
@@ -56,6 +57,8 @@ struct Services {
   std::function<Caller()> caller;
   // Transfers of a sync go on one at a time; each is set when it has ended.
   std::map<std::string, std::shared_ptr<Event>> syncs_under_way;
+  // What tells of changes, between two steps of a sync that goes on.
+  std::map<std::string, std::shared_ptr<SyncWatches>> watches;
   // How far each is, by its name: what native.transfer.progress tells.
   std::map<std::string, Json> transfers;
   // What outside tasks have passed to the run, by kind, until a step of the run takes it.

@@ -166,6 +166,20 @@ Co<Result<Json>> move_tree(Services& services, Json fields, Shown& shown) {
   co_return report_json(*report, options.dry_run, shown.seconds());
 }
 
+Co<Result<Json>> move_both_ways(Services& services, Json fields, Shown& shown) {
+  SyncOptions options = options_of(fields);
+  SyncProgressFn progress = [&shown](const SyncProgress& now) { shown.progress(now); };
+  Result<Json> told =
+      co_await sync_two_ways(services, std::move(fields), std::move(options), std::move(progress));
+  if (!told) co_return told;
+  SyncReport report;
+  report.files_moved = told->value("files", uint64_t{0});
+  report.bytes_moved = told->value("bytes", uint64_t{0});
+  shown.end("done", &report);
+  (*told)["seconds"] = shown.seconds();
+  co_return told;
+}
+
 // One transfer of a sync at a time, whoever asks for it.
 class Turn {
  public:
@@ -197,68 +211,9 @@ class Turn {
   bool mine_ = false;
 };
 
-// One of the sides, or none, is on an instance; a link that dies under the transfer is a new try.
-Co<Result<Json>> move_once(Services& services, Json fields) {
-  std::string name = text_field(fields, "name");
-  std::string from_tag = text_field(field(fields, "from"), "tag");
-  std::string to_tag = text_field(field(fields, "to"), "tag");
-  if (!from_tag.empty() && !to_tag.empty()) {
-    co_return Error(ErrorKind::unsupported,
-                    "sync " + choline::quoted(name) +
-                        ": one side must be here; two instances are not connected");
-  }
-  Turn turn(services, name);
-  Status taken = co_await turn.take();
-  if (!taken) co_return taken.error();
-  bool sealing =
-      field(fields, "checkpoints") == true && !from_tag.empty() && field(fields, "dry_run") != true;
-  Result<std::string> folder = std::string();
-  if (sealing) folder = manifest_folder(services, name);
-  if (!folder) co_return folder.error();
-  Shown shown(services, name, !to_tag.empty());
-  for (int tries = 1;; ++tries) {
-    Co<Result<Json>> moving = folder->empty() ? move_tree(services, fields, shown)
-                                              : move_checkpoints(services, fields, *folder, shown);
-    Result<Json> moved = co_await moving;
-    bool broken = !moved && moved.error().kind == ErrorKind::lost && tries < 5;
-    if (broken) continue;
-    if (!moved) shown.end("failed", nullptr);
-    co_return moved;
-  }
-}
-
 Co<Result<Json>> transfer_sync(Services& services, Json args, StepContext) {
-  Result<Json> moved = co_await move_once(services, arg(args, 0));
+  Result<Json> moved = co_await move_files(services, arg(args, 0));
   co_return moved;
-}
-
-bool has_moved(const Json& report) {
-  for (const char* count : {"files", "deleted", "again"}) {
-    if (report.value(count, 0) > 0) return true;
-  }
-  for (const char* list : {"sealed", "damaged", "dropped"}) {
-    if (!report.value(list, Json::array()).empty()) return true;
-  }
-  return false;
-}
-
-// Repeats a transfer until it has something to tell: files that moved, or a failure other than the
-// one that was told last. Nothing that is worth no row in the journal gets one.
-Co<Result<Json>> transfer_follow(Services& services, Json args, StepContext) {
-  Json fields = arg(args, 0);
-  double every = fields.value("every", 0.0);
-  std::string told = text_field(fields, "told");
-  for (;;) {
-    Sleep nap(services.loop, every);
-    co_await nap;
-    Result<Json> moved = co_await move_once(services, fields);
-    if (moved && (has_moved(*moved) || !told.empty())) co_return moved;
-    if (moved) continue;
-    const Error& error = moved.error();
-    // A source that is not there yet is no failure.
-    if (error.kind == ErrorKind::not_found || error.message == told) continue;
-    co_return moved;
-  }
 }
 
 // How far a transfer of this process is.
@@ -341,6 +296,32 @@ Co<Result<Json>> transfer_checkpoints(Services& services, Json args, StepContext
 }
 
 }  // namespace
+
+Co<Result<Json>> move_files(Services& services, Json fields) {
+  std::string name = text_field(fields, "name");
+  std::string from_tag = text_field(field(fields, "from"), "tag");
+  std::string to_tag = text_field(field(fields, "to"), "tag");
+  Turn turn(services, name);
+  Status taken = co_await turn.take();
+  if (!taken) co_return taken.error();
+  bool sealing = field(fields, "checkpoints") == true && !from_tag.empty() && to_tag.empty() &&
+                 field(fields, "dry_run") != true;
+  Result<std::string> folder = std::string();
+  if (sealing) folder = manifest_folder(services, name);
+  if (!folder) co_return folder.error();
+  Shown shown(services, name, !to_tag.empty());
+  for (int tries = 1;; ++tries) {
+    Co<Result<Json>> moving =
+        field(fields, "two_way") == true ? move_both_ways(services, fields, shown)
+        : folder->empty()                ? move_tree(services, fields, shown)
+                                         : move_checkpoints(services, fields, *folder, shown);
+    Result<Json> moved = co_await moving;
+    bool broken = !moved && moved.error().kind == ErrorKind::lost && tries < 5;
+    if (broken) continue;
+    if (!moved) shown.end("failed", nullptr);
+    co_return moved;
+  }
+}
 
 Co<Result<TransferSide>> open_side(Services& services, Json side) {
   TransferSide opened;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "durable/instances.h"
+#include "durable/steps.h"
 #include "native/services.h"
 #include "transfer/channel.h"
 #include "transfer/sync.h"
@@ -18,6 +19,16 @@ struct TransferSide {
 };
 // `side`: {tag, path} as Lua gives it.
 Co<Result<TransferSide>> open_side(Services& services, Json side);
+
+// One transfer, as native.transfer.sync does it. A link that dies under it is a new try.
+Co<Result<Json>> move_files(Services& services, Json fields);
+
+// native/two_way.cc: both sides become what they last agreed on and what changed since at either.
+Co<Result<Json>> sync_two_ways(Services& services, Json fields, SyncOptions options,
+                               SyncProgressFn progress);
+
+// native/follow.cc
+Co<Result<Json>> transfer_follow(Services& services, Json args, StepContext context);
 
 struct CheckpointPull {
   Json fields;  // of native.transfer.sync, with checkpoints

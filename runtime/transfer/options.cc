@@ -79,6 +79,7 @@ std::string_view to_text(MoveReason reason) {
 Json to_json(const SyncOptions& options) {
   Json out = Json::object();
   out["exclude"] = options.exclude;
+  if (!options.only.empty()) out["only"] = options.only;
   out["use_ignore_files"] = options.use_ignore_files;
   out["delete_extra"] = options.delete_extra;
   out["checkpoints"] = options.checkpoints;
@@ -97,6 +98,12 @@ Result<SyncOptions> sync_options_from_json(const Json& value) {
     for (const Json& pattern : *list) {
       if (!pattern.is_string()) return bad("list of exclude patterns");
       options.exclude.push_back(pattern.get<std::string>());
+    }
+  }
+  if (const Json* list = fields.list("only")) {
+    for (const Json& path : *list) {
+      if (!path.is_string()) return bad("list of paths");
+      options.only.push_back(path.get<std::string>());
     }
   }
   bool outside_links = false;

@@ -13,6 +13,7 @@ namespace choline {
 
 struct SyncOptions {
   std::vector<std::string> exclude;  // gitignore patterns, relative to the root of the tree
+  std::vector<std::string> only;     // these paths and the folders above them; all when empty
   bool use_ignore_files = true;      // honour .gitignore and .cholineignore; leave .git out
   bool delete_extra = false;         // remove at the target what the source does not have
   bool checkpoints = false;          // only complete entries move; see transfer/checkpoint.h

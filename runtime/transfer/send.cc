@@ -39,7 +39,10 @@ class Sender {
     ScanOptions scan;
     scan.exclude = options_.exclude;
     scan.use_ignore_files = options_.use_ignore_files;
-    Status status = options_.checkpoints ? send_checkpoints(path, scan) : send_walk(path, scan);
+    Status status = !options_.only.empty() ? send_listed(look_at_only(path, options_.only))
+                    : options_.checkpoints
+                        ? send_listed(scan_checkpoints(path, scan, options_.settle, hooks_.stop))
+                        : send_walk(path, scan);
     if (!status.ok()) return status;
     Result<Target> root = Target::open(place_.folder, false);
     if (!root.ok()) return root.error();
@@ -92,9 +95,8 @@ class Sender {
     return done();
   }
 
-  // They have to be looked at as a whole, and perhaps twice.
-  Status send_checkpoints(const std::string& path, const ScanOptions& scan) {
-    Result<Tree> tree = scan_checkpoints(path, scan, options_.settle, hooks_.stop);
+  // Checkpoints have to be looked at as a whole, and perhaps twice; chosen paths need no walk.
+  Status send_listed(Result<Tree> tree) {
     if (!tree.ok()) return tree.error();
     place_ = {tree->single, tree->name, tree->folder, tree->source, tree->skipped, tree->failed};
     Status status = send_head();

@@ -6,6 +6,7 @@
 #include "transfer/frame.h"
 #include "transfer/manifest.h"
 #include "transfer/session.h"
+#include "transfer/two_way_side.h"
 
 namespace choline {
 
@@ -78,6 +79,7 @@ Status serve_transfer(Stream& stream, const ServeOptions& serve) {
   std::string role = string_field(*request, "role");
   if (role == "checkpoints") return serve_checkpoints(out, path);
   if (role == "manifests") return serve_manifests(out, path, request->value("names", Json()));
+  if (role == "two-way") return serve_side(in, out, path, *request);
   if (role != "send" && role != "receive") {
     Error error = protocol_error("the unknown role '" + role + "'");
     tell_failure(out, error);

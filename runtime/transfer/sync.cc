@@ -17,8 +17,10 @@
 #include "loop/await.h"
 #include "transfer/checkpoint.h"
 #include "transfer/frame.h"
+#include "transfer/relay.h"
 #include "transfer/session.h"
 #include "transfer/stream.h"
+#include "transfer/two_way_side.h"
 
 namespace choline {
 
@@ -287,8 +289,9 @@ Result<Json> read_checkpoints(FrameReader& in, FrameWriter&, const SessionHooks&
 Co<Result<SyncReport>> sync_files(Loop& loop, SyncEnd from, SyncEnd to, SyncOptions options,
                                   SyncProgressFn progress) {
   if (from.channel && to.channel) {
-    co_return Error(ErrorKind::unsupported,
-                    "sync between two instances is not possible yet; sync to here first");
+    Result<SyncReport> passed = co_await relay_files(loop, std::move(from), std::move(to),
+                                                     std::move(options), std::move(progress));
+    co_return passed;
   }
   // What comes from a far end is trusted less than what is here already.
   if (!options.outside_links) options.outside_links = !from.channel;
@@ -306,6 +309,28 @@ Co<Result<SyncReport>> sync_files(Loop& loop, SyncEnd from, SyncEnd to, SyncOpti
   }
   if (!result.ok()) co_return result.error();
   co_return sync_report_from_json(*result);
+}
+
+Co<Result<std::vector<Json>>> ask_place(Loop& loop, SyncEnd at, Json question,
+                                        std::vector<Json> items) {
+  question["path"] = at.path;
+  if (!at.channel) {
+    std::function<Result<std::vector<Json>>()> job = [path = at.path, question, items] {
+      return answer_side(path, question, items);
+    };
+    OnWorker<Result<std::vector<Json>>> working(loop, std::move(job));
+    Result<std::vector<Json>> told = co_await working;
+    co_return told;
+  }
+  SessionFn fn = [question, items](FrameReader& in, FrameWriter& out, const SessionHooks&) {
+    Result<std::vector<Json>> told = ask_side(in, out, question, items);
+    return told.ok() ? Result<Json>(Json(std::move(*told))) : Result<Json>(told.error());
+  };
+  Result<Json> told = co_await run_remote(loop, std::move(at.channel), std::move(fn), nullptr);
+  if (!told.ok()) co_return told.error();
+  std::vector<Json> list;
+  for (Json& each : *told) list.push_back(std::move(each));
+  co_return list;
 }
 
 Co<Result<std::vector<Checkpoint>>> list_checkpoints(Loop& loop, SyncEnd at) {

@@ -24,11 +24,16 @@ struct SyncEnd {
 
 using SyncProgressFn = std::function<void(const SyncProgress&)>;
 
-// Moves the tree, file or link at `from` to `to`; at least one of them is here. `progress` is
-// called on the loop, at most ten times a second and once at the end. Destroying the Co stops the
-// transfer; files that were complete by then stay.
+// Moves the tree, file or link at `from` to `to`; between two far ends through here (relay.h).
+// `progress` is called on the loop, at most ten times a second and once at the end. Destroying the
+// Co stops the transfer; files that were complete by then stay.
 Co<Result<SyncReport>> sync_files(Loop& loop, SyncEnd from, SyncEnd to, SyncOptions options,
                                   SyncProgressFn progress);
+
+// A question of a two-way sync (two_way_side.h) to a place, and its items; gives those of the
+// answer. The question's path is set here.
+Co<Result<std::vector<Json>>> ask_place(Loop& loop, SyncEnd at, Json question,
+                                        std::vector<Json> items);
 
 // The complete checkpoints at a place, oldest first: by step, then by age.
 Co<Result<std::vector<Checkpoint>>> list_checkpoints(Loop& loop, SyncEnd at);

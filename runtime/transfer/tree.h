@@ -86,6 +86,9 @@ Result<TreePlace> look_at_tree(const std::string& path);
 Status walk_tree(TreePlace& place, const ScanOptions& options, const std::atomic<bool>* stop,
                  TreeSink& sink);
 
+// These paths and the folders above them, as far as they are there; no rules (tree_only.cc).
+Result<Tree> look_at_only(const std::string& path, const std::vector<std::string>& paths);
+
 // Kind `not_found` when there is nothing at `path`; `cancelled` when `stop` became true.
 Result<Tree> scan_tree(const std::string& path, const ScanOptions& options,
                        const std::atomic<bool>* stop);

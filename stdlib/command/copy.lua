@@ -30,6 +30,7 @@ local function to_json(done)
   local out <const> = counts(done)
   out.skipped = native.json.array(done.skipped or {})
   out.failed = native.json.array(done.failed or {})
+  if done.conflicts then out.conflicts = native.json.array(done.conflicts) end
   if done.plan then out.plan = native.json.array(done.plan) end
   return out
 end
@@ -41,17 +42,34 @@ local function say_each(context, label, notes)
   end
 end
 
+--- One object; of a transfer that goes on one on each line.
+local function print_json(arguments, context, done)
+  if arguments.watch or arguments.every then
+    context.out(native.json.encode(to_json(done)))
+  else
+    context.json(to_json(done))
+  end
+end
+
 local function tell(arguments, context, done)
   if arguments.json then
-    context.json(to_json(done))
+    print_json(arguments, context, done)
   elseif done.plan then
     for _, line in ipairs(said.plan(done.plan)) do context.out(line) end
     context.say(said.would(done))
   else
     context.say(said.done(done))
   end
+  for _, each in ipairs(done.conflicts or {}) do
+    context.say(("conflict: %s changed at both sides; the version of %s is kept as %s")
+      :format(said.path(each.path), each.side, said.path(each.kept)))
+  end
   say_each(context, "left out", done.skipped)
   say_each(context, "failed:", done.failed)
+end
+
+local function has_moved(done)
+  return done.files > 0 or done.deleted > 0 or #(done.conflicts or {}) > 0
 end
 
 --- What a failure knows beside its words, when a part of the files could not be moved.
@@ -59,7 +77,7 @@ end
 local function partly(why)
   if not (why.fields and why.fields.failed) then return nil end
   local done <const> = counts(why.fields)
-  done.failed = why.fields.failed
+  done.failed, done.conflicts = why.fields.failed, why.fields.conflicts
   return done
 end
 
@@ -78,21 +96,69 @@ local function once(fields, arguments, context)
   return 1
 end
 
+--- Goes on until a signal ends the process. What does not work now is said once, and tried again.
+local function follow(fields, arguments, context)
+  fields.every, fields.on_change = arguments.every, arguments.watch
+  if not arguments.json then
+    context.say(arguments.watch and "watching for changes" or "going on")
+  end
+  while true do
+    -- a link that is away comes back
+    local ok <const>, done <const> = pcall(native.transfer.follow, fields)
+    local why <const> = not ok and failure.from(done)
+    if why and why.kind == "cancelled" then error(done, 0) end
+    if why then
+      context.say("failed: " .. why.message)
+    else
+      if fields.told then context.say("works again") end
+      if done.looking then
+        context.say(("changes cannot be told here, so it looks every few seconds: %s")
+          :format(done.looking))
+      end
+      if has_moved(done) then tell(arguments, context, done) end
+    end
+    fields.told, fields.looking = why and why.message, ok and done.looking or fields.looking
+  end
+end
+
+--- What the transfer is asked for.
+local function request(direction, arguments, from, to)
+  return {
+    name = direction, from = from, to = to, exclude = arguments.exclude,
+    include_ignored = arguments.include_ignored or direction == "pull",
+    delete = arguments.delete, dry_run = arguments.dry_run, compare = arguments.compare,
+    two_way = arguments.two_way,
+  }
+end
+
+local function check(direction, arguments, from)
+  local goes_on <const> = arguments.watch or arguments.every
+  if goes_on and arguments.dry_run then
+    failure.raise("invalid",
+      "choline %s: --dry-run changes nothing, so there is nothing to go on with",
+      direction)
+  end
+  if arguments.two_way and arguments.delete then
+    failure.raise("invalid", "choline %s: --two-way brings deletions by itself; leave out --delete",
+      direction)
+  end
+  if not from.tag and not arguments.two_way and not native.fs.stat(from.path) then
+    failure.raise("not_found", "there is nothing at %s", arguments.from)
+  end
+end
+
 ---@param direction "push"|"pull"|"sync"
 ---@async
 function M.run(direction, arguments, context)
   local from <const>, to <const>, doubts <const> = sides(arguments)
-  if not from.tag and not native.fs.stat(from.path) then
-    failure.raise("not_found", "there is nothing at %s", arguments.from)
-  end
-  local fields <const> = {
-    name = direction, from = from, to = to, exclude = arguments.exclude,
-    include_ignored = arguments.include_ignored or direction == "pull",
-    delete = arguments.delete, dry_run = arguments.dry_run, compare = arguments.compare,
-  }
+  check(direction, arguments, from)
+  local fields <const> = request(direction, arguments, from, to)
   -- a name that is neither an instance nor a host deserves both halves of the story
   local ok <const>, result <const> = pcall(once, fields, arguments, context)
-  if ok then return result end
+  if ok then
+    if arguments.watch or arguments.every then follow(fields, arguments, context) end
+    return result
+  end
   local why <const> = failure.from(result)
   if #doubts == 0 or why.kind == "cancelled" then error(result, 0) end
   failure.raise(why.kind, "%s (%s)", why.message, text.join(doubts))

@@ -62,18 +62,18 @@ end
 --- host that ssh knows; with `reference` it can only be an instance of that run.
 ---@param place command.Place
 ---@param reference string|nil   of a run
----@return { path: string, tag: string|nil }
+---@return { path: string, tag: string|nil, label: string|nil }
 function M.side(place, reference)
   if not M.is_far(place) then return { path = here(place.path) } end
   local host = place.host
   if place.name then
     -- not_found: no instance of that name lives
     local ok <const>, found <const> = pcall(rows_of.find_instance, place.name, reference)
-    if ok then return { tag = found.tag, path = place.path } end
+    if ok then return { tag = found.tag, path = place.path, label = place.name } end
     if reference or failure.from(found).kind ~= "not_found" then error(found, 0) end
     host = place.name
   end
-  return { tag = "ssh://" .. host, path = far_path(place.path) }
+  return { tag = "ssh://" .. host, path = far_path(place.path), label = host:gsub("^.*@", "") }
 end
 
 --- For messages: what stands for the place when a name may be an instance or a host.

@@ -23,6 +23,9 @@ local transfers <const> = {
   { name = "exclude", value = "PATTERN", many = true, help = "leave these out, as in .gitignore" },
   { name = "include-ignored", help = "also what .gitignore and .cholineignore name" },
   { name = "compare", help = "compare contents, also where size and time are equal" },
+  { name = "watch", short = "w", help = "go on, whenever something changes, until Ctrl-C" },
+  { name = "every", value = "TIME", type = "duration",
+    help = "go on, after this long each time, until Ctrl-C" },
   json,
 }
 local transfer_exits <const> = { [0] = "done", [1] = "something could not be moved; it is listed",
@@ -254,12 +257,16 @@ return {
   { name = "sync", group = "Instances", summary = "make one place like another",
     help = "FROM and TO are paths here, NAME:/path on an instance, or places on hosts as scp writes "
       .. "them. Only what differs is sent; what .gitignore and .cholineignore name is left out, unless "
-      .. "--include-ignored. Nothing is deleted without --delete.",
+      .. "--include-ignored. Nothing is deleted without --delete. With --two-way changes and deletions "
+      .. "at either side reach the other; what changed at both is kept twice, FROM's version under its "
+      .. "name and TO's as NAME.conflict-SIDE-TIME. The first time nothing is deleted.",
     arguments = { { name = "FROM", complete = "file",
       help = "a path here, NAME:/path, [user@]host:/path or ssh://user@host:port/path" },
       { name = "TO", complete = "file", help = "likewise" } },
-    options = { of_run, table.unpack(transfers) },
-    examples = { { "choline sync . gpu:/work --delete", "gpu:/work becomes what is here" },
+    options = { of_run, { name = "two-way", short = "2", help = "changes go both ways" },
+      table.unpack(transfers) },
+    examples = { { "choline sync notes me@lab:notes --two-way --watch", "the same notes at both" },
+      { "choline sync . gpu:/work --delete", "gpu:/work becomes what is here" },
       { "choline sync me@lab:/results ./results --dry-run --json", "for a program" } },
     exits = transfer_exits },
   { name = "instances", group = "Instances", summary = "what lives and costs money, everywhere",

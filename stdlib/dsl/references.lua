@@ -52,6 +52,17 @@ local function check_place(reading, index, sync, side)
   end
 end
 
+--- Checkpoints go one way, and what both sides may delete needs no word for it.
+local function check_two_way(reading, sync)
+  if not sync.fields.two_way then return end
+  for _, other in ipairs { "delete", "checkpoints", "keep" } do
+    if sync.fields[other] then
+      tell(reading, sync, { other },
+        ('a sync that is two_way has no "%s"'):format(other), false)
+    end
+  end
+end
+
 local function check_sync(reading, index, sync)
   local from <const>, to <const> = sync.fields.from, sync.fields.to
   check_place(reading, index, sync, "from")
@@ -62,15 +73,14 @@ local function check_sync(reading, index, sync)
     tell(reading, sync, {},
       ("%s leads from here to here; one side must be on an instance, as in \"gpu:%s\"")
       :format(what, to.path:gsub("^%./", "/")), false)
-  elseif from.instance and to.instance then
+  elseif from.instance == to.instance then
     tell(reading, sync, {},
-      (from.instance == to.instance and "%s has both sides on the instance \"%s\"; "
-      .. "one must be here"
-        or "%s leads from one instance to another; sync through a folder here instead, "
-      .. "in two steps"):format(what, from.instance), false)
+      ("%s has both sides on the instance \"%s\"; one must be here or on another instance")
+      :format(what, from.instance), false)
   end
-  sync.fields.instance = from.instance or to.instance
-  sync.fields.direction = from.instance and "pull" or "push"
+  check_two_way(reading, sync)
+  sync.fields.instance = to.instance or from.instance
+  sync.fields.direction = to.instance and "push" or "pull"
 end
 
 local function check_metrics(reading, task)
@@ -89,6 +99,9 @@ local function check_resume(reading, index, task)
   local sync <const> = index.syncs.by_name[resume.from]
   if not sync then
     tell(reading, task, { "resume", "from" }, not_declared("sync", resume.from, index.syncs))
+  elseif sync.fields.two_way then
+    tell(reading, task, { "resume", "from" }, ('sync "%s" is two_way; checkpoints go one way')
+      :format(sync.name))
   elseif sync.fields.direction == "push" then
     tell(reading, task, { "resume", "from" }, ('sync "%s" leads to the instance; checkpoints are '
       .. "brought here by one that leads from it"):format(sync.name))
@@ -188,7 +201,9 @@ end
 local function allowed_on(reading, instance, in_task)
   local allowed <const> = list.copy(in_task)
   for _, sync in ipairs(reading.program.syncs) do
-    if sync.fields.instance == instance then allowed[sync.name] = true end
+    local from <const>, to <const> = sync.fields.from, sync.fields.to
+    local is_here <const> = from and from.instance == instance or to and to.instance == instance
+    if is_here then allowed[sync.name] = true end
   end
   return allowed
 end

@@ -97,11 +97,12 @@ M.list = {
     example = 'local gpu = instance "gpu" { gpu = "RTX 4090", disk = "80 GB", max_price = "$0.60/h" }' },
 
   { name = "sync", group = "declaration", call = "named",
-    summary = "a flow of files between here and an instance",
-    help = "Exactly one side is on an instance. Without `every` it is done once: before the command "
-      .. "when it leads to the instance, after it when it leads away. With `every` it is done again and "
-      .. "again while tasks run there, and a last time at the end. In commands {NAME} is its path on "
-      .. "the instance. Files that .gitignore names are left out on the way to an instance.",
+    summary = "a flow of files between here and an instance, or between two instances",
+    help = "At least one side is on an instance. Without `every` and `on_change` it is done once: before "
+      .. "the command when it leads to the instance, after it when it leads away. With them it is done "
+      .. "again and again while tasks run there, and a last time at the end. In commands {NAME} is its "
+      .. "path on the instance. Files that .gitignore names are left out. Between two instances the files "
+      .. "pass through here and are not kept; the sync waits until both live.",
     fields = {
       { name = "from", type = "place", required = true, help = "where the files are",
         example = '"."' },
@@ -109,6 +110,15 @@ M.list = {
         example = '"gpu:/workspace"' },
       { name = "every", type = "duration", help = "again after this long, while tasks run",
         example = '"2m"' },
+      { name = "on_change", type = "boolean", default = false,
+        help = "again as soon as something changes at the source, while tasks run; with `every` also "
+          .. "after that long without a change. Where changes cannot be told, it looks every few seconds",
+        example = "true" },
+      { name = "two_way", type = "boolean", default = false,
+        help = "changes and deletions at either side reach the other. What changed at both is kept twice: "
+          .. "the version at `from` keeps its name, the other becomes NAME.conflict-SIDE-TIME. Where "
+          .. "nothing is remembered, as on a new instance, nothing is deleted",
+        example = "true" },
       { name = "exclude", type = "strings",
         help = "patterns of files to leave out, as in .gitignore",
         example = '{ "*.pt", "data/" }' },

@@ -19,6 +19,11 @@ function M.of(program, name)
   return on("to"), on("from")
 end
 
+--- Does it go on while tasks run?
+local function is_repeated(sync)
+  return sync.fields.every ~= nil or sync.fields.on_change == true
+end
+
 --- Does a task of the program resume from this sync?
 local function holds_checkpoints(program, sync)
   if sync.fields.checkpoints ~= nil then return sync.fields.checkpoints end
@@ -29,10 +34,27 @@ local function holds_checkpoints(program, sync)
   return false
 end
 
---- One side of a sync as the transfer takes it.
-function M.side(ctx, live, place)
+--- The other instance of a sync between two, when it lives. Nothing in a sync with one.
+---@return boolean is_missing, table|nil other
+local function other_of(ctx, live, sync)
+  for _, side in ipairs { "from", "to" } do
+    local name <const> = sync.fields[side].instance
+    if name and name ~= live.name then
+      local other <const> = list.find(ctx.pool.lives, function(each)
+        return each.name == name and each.facts and not each.gone
+      end)
+      return other == nil, other
+    end
+  end
+  return false, nil
+end
+
+--- One side of a sync as the transfer takes it; `other` is the live one of another instance.
+function M.side(ctx, live, place, other)
   local text <const> = fill.text(place.path, values.of(ctx, { instance = live.name }))
-  if place.instance then return { tag = live.tag, path = text } end
+  if place.instance then
+    return { tag = (place.instance == live.name and live or other).tag, path = text }
+  end
   if place.scheme ~= "file" then
     failure.raise("unsupported", "syncs with %s:// places come with a later version", place.scheme)
   end
@@ -55,12 +77,21 @@ end
 local function request(ctx, live, sync)
   local fields <const> = sync.fields
   local checkpoints <const> = holds_checkpoints(ctx.program, sync)
-  local from <const> = M.side(ctx, live, fields.from)
+  local is_missing <const>, other <const> = other_of(ctx, live, sync)
+  if is_missing then
+    failure.raise("not_found", "sync \"%s\": its other instance does not live now", sync.name)
+  end
+  local from <const>, to <const> = M.side(ctx, live, fields.from, other),
+    M.side(ctx, live, fields.to, other)
   local asked <const> = {
-    name = sync.name, from = from, to = M.side(ctx, live, fields.to), exclude = fields.exclude,
+    name = sync.name, from = from, to = to, exclude = fields.exclude,
     delete = fields.delete, include_ignored = fields.include_ignored, checkpoints = checkpoints,
   }
-  if checkpoints and from.tag then
+  if fields.two_way then
+    asked.two_way = true
+    from.label, to.label = fields.from.instance or "here", fields.to.instance or "here"
+  end
+  if checkpoints and from.tag and not to.tag then
     -- Those that lay on the instance before its first command are not of this run.
     local before <const> = live.done["before/" .. sync.name]
     asked.before, asked.keep = before and before.value, fields.keep
@@ -77,6 +108,14 @@ local function tell(ctx, live, sync, done)
       sync = sync.name, instance = live.name, files = done.files, bytes = done.bytes,
       deleted = done.deleted, seconds = done.seconds,
     })
+  end
+  for _, conflict in ipairs(done.conflicts or {}) do
+    ctx.events:emit("sync_conflict", {
+      sync = sync.name, instance = live.name, path = conflict.path, kept = conflict.kept,
+    })
+  end
+  if done.looking then
+    ctx.events:emit("sync_looks", { sync = sync.name, instance = live.name, why = done.looking })
   end
   if (done.again or 0) > 0 then
     ctx.events:emit("checkpoint_repeated", {
@@ -141,23 +180,35 @@ function M.attempt(ctx, live, sync, quiet_absent, compare)
   return why
 end
 
+--- One step of a sync that goes on: until there is something to tell, however long that takes.
+--- Gives what was told, for the next.
+local function follow_once(ctx, live, sync, told)
+  local asked <const> = request(ctx, live, sync)
+  local on_change <const> = sync.fields.on_change or nil
+  asked.every, asked.on_change = sync.fields.every, on_change
+  asked.told, asked.looking = told.failed, told.looking
+  -- the command matters more
+  local ok <const>, done <const> = pcall(native.transfer.follow, asked)
+  local why
+  if ok then why = tell(ctx, live, sync, done) else why = failure.from(done) end
+  if why and (why.kind == "cancelled" or why.kind == "divergence") then error(done, 0) end
+  if told.failed and not why then say_recovered(ctx, live, sync) end
+  if why and why.message ~= told.failed then say_failed(ctx, live, sync, why) end
+  return { failed = why and why.message, looking = ok and done.looking or told.looking }
+end
+
 --- Repeats a sync until its task is cancelled. Of several attempts on one instance one does it.
---- It is one step until there is something to tell, however long that takes.
 ---@async
 function M.follow(ctx, live, sync)
   task.locked(live.locks, sync.name .. "/follow", function()
-    local told
+    local told, pause = {}, 5
     while true do
-      local asked <const> = request(ctx, live, sync)
-      asked.every, asked.told = sync.fields.every, told
-      -- the command matters more
-      local ok <const>, done <const> = pcall(native.transfer.follow, asked)
-      local why
-      if ok then why = tell(ctx, live, sync, done) else why = failure.from(done) end
-      if why and (why.kind == "cancelled" or why.kind == "divergence") then error(done, 0) end
-      if told and not why then say_recovered(ctx, live, sync) end
-      if why and why.message ~= told then say_failed(ctx, live, sync, why) end
-      told = why and why.message
+      if other_of(ctx, live, sync) then
+        native.wait.sleep(pause)
+        pause = math.min(pause * 2, 300)
+      else
+        told, pause = follow_once(ctx, live, sync, told), 5
+      end
     end
   end)
 end
@@ -166,7 +217,18 @@ end
 ---@async
 function M.push_all(ctx, live)
   for _, sync in ipairs((M.of(ctx.program, live.name))) do
-    task.once(live.done, "sync/" .. sync.name, function() return M.transfer(ctx, live, sync) end)
+    local function transfer()
+      task.once(live.done, "sync/" .. sync.name, function()
+        return M.transfer(ctx, live, sync)
+      end)
+    end
+    if not sync.fields.from.instance then
+      transfer()
+    elseif not other_of(ctx, live, sync) then
+      -- what another instance does not have yet comes when it is repeated, or after its command
+      local ok <const>, raised <const> = pcall(transfer)
+      if not ok and failure.from(raised).kind ~= "not_found" then error(raised, 0) end
+    end
   end
 end
 
@@ -176,9 +238,12 @@ end
 ---@return Failure|nil
 function M.pull_all(ctx, live)
   local first
-  local _ <const>, from <const> = M.of(ctx.program, live.name)
-  for _, sync in ipairs(from) do
-    local why <const> = M.attempt(ctx, live, sync, sync.fields.every ~= nil)
+  local to <const>, from <const> = M.of(ctx.program, live.name)
+  -- changes of a task come back by the same sync that brought the files
+  local two_way <const> = list.filter(to, function(sync) return sync.fields.two_way end)
+  for _, sync in ipairs(list.append(list.copy(from), two_way)) do
+    local quiet <const> = is_repeated(sync) or sync.fields.to.instance ~= nil
+    local why <const> = M.attempt(ctx, live, sync, quiet)
     if why and why.kind ~= "not_found" then first = first or why end
   end
   return first
@@ -189,7 +254,7 @@ end
 function M.repeated(program, name)
   return list.filter(program.syncs, function(sync)
     local fields <const> = sync.fields
-    return fields.every ~= nil and (fields.from.instance == name or fields.to.instance == name)
+    return is_repeated(sync) and (fields.from.instance == name or fields.to.instance == name)
   end)
 end
 

@@ -2,7 +2,7 @@
 -- The words of a cholfile, for editors. Made by scripts/reference from stdlib/dsl/words.lua.
 
 ---@alias FailureKind "preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"|"failed"|"invalid"|"not_found"|"conflict"|"io"|"refused"|"transient"|"unsupported"|"divergence"
----@alias EventKind "run_started"|"run_resumed"|"run_updated"|"run_done"|"run_failed"|"run_stopped"|"task_started"|"attempt_started"|"task_done"|"failed"|"skipped"|"setup_done"|"offer_failed"|"instance_rented"|"instance_ready"|"instance_released"|"instance_kept"|"release_failed"|"sync_done"|"sync_failed"|"sync_recovered"|"checkpoint_pulled"|"checkpoint_repeated"|"checkpoint_dropped"|"checkpoint_pushed"|"retrying"|"failed_over"|"pause_requested"|"pause_secured"|"pause_refused"|"pause_held"|"set_requested"|"param_set"|"paused"|"resumed"|"task_stopped"|"schedule_set"|"schedule_fired"|"schedule_missed"|"schedule_skipped"|"schedule_run_begun"|"schedule_run_ended"|"schedule_cancelled"|"schedule_cancel_requested"|"pipeline_started"|"pipeline_done"|"command_done"|"handler_failed"|"log"|"preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"
+---@alias EventKind "run_started"|"run_resumed"|"run_updated"|"run_done"|"run_failed"|"run_stopped"|"task_started"|"attempt_started"|"task_done"|"failed"|"skipped"|"setup_done"|"offer_failed"|"instance_rented"|"instance_ready"|"instance_released"|"instance_kept"|"release_failed"|"sync_done"|"sync_failed"|"sync_conflict"|"sync_looks"|"sync_recovered"|"checkpoint_pulled"|"checkpoint_repeated"|"checkpoint_dropped"|"checkpoint_pushed"|"retrying"|"failed_over"|"pause_requested"|"pause_secured"|"pause_refused"|"pause_held"|"set_requested"|"param_set"|"paused"|"resumed"|"task_stopped"|"schedule_set"|"schedule_fired"|"schedule_missed"|"schedule_skipped"|"schedule_run_begun"|"schedule_run_ended"|"schedule_cancelled"|"schedule_cancel_requested"|"pipeline_started"|"pipeline_done"|"command_done"|"handler_failed"|"log"|"preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"
 ---@alias Chooser "cheapest"|"fastest"|"most_reliable"
 ---@class Sync
 ---@class Task
@@ -120,6 +120,14 @@ function LiveInstance:destroy() end
 ---@field from string  where the files are.
 ---@field to string  where they go.
 ---@field every? string  again after this long, while tasks run.
+--- again as soon as something changes at the source, while tasks run; with `every` also after
+--- that long without a change. Where changes cannot be told, it looks every few seconds. Default:
+--- false.
+---@field on_change? boolean
+--- changes and deletions at either side reach the other. What changed at both is kept twice: the
+--- version at `from` keeps its name, the other becomes NAME.conflict-SIDE-TIME. Where nothing is
+--- remembered, as on a new instance, nothing is deleted. Default: false.
+---@field two_way? boolean
 ---@field exclude? string|string[]  patterns of files to leave out, as in .gitignore.
 ---@field include_ignored? boolean  also send what .gitignore names. Default: false.
 ---@field delete? boolean  delete at the target what is not at the source. Default: false.
@@ -237,11 +245,12 @@ secret = {}
 ---@return fun(fields: InstanceFields): Instance
 function instance(name) end
 
---- A flow of files between here and an instance.
---- Exactly one side is on an instance. Without `every` it is done once: before the command when
---- it leads to the instance, after it when it leads away. With `every` it is done again and again
---- while tasks run there, and a last time at the end. In commands {NAME} is its path on the
---- instance. Files that .gitignore names are left out on the way to an instance.
+--- A flow of files between here and an instance, or between two instances.
+--- At least one side is on an instance. Without `every` and `on_change` it is done once: before
+--- the command when it leads to the instance, after it when it leads away. With them it is done
+--- again and again while tasks run there, and a last time at the end. In commands {NAME} is its
+--- path on the instance. Files that .gitignore names are left out. Between two instances the
+--- files pass through here and are not kept; the sync waits until both live.
 ---
 --- ```lua
 --- sync "code" { from = ".", to = "gpu:/workspace", exclude = { "data/" } }

@@ -397,12 +397,14 @@ native.transfer = {}
 --- With `checkpoints` from an instance, in a run: those that are new, but for what was there
 --- `before`, are verified against digests of both sides (`sealed`, or `damaged`), and brought
 --- `again` when they differ; all but the newest `keep` of the run and those `in_use` are removed
---- here (`dropped`).
----@param fields { name: string, from: table, to: table, exclude?: string[], delete?: boolean, checkpoints?: boolean, include_ignored?: boolean, dry_run?: boolean, compare?: boolean, before?: table[], keep?: integer, in_use?: string[] }
+--- here (`dropped`). With `two_way` both sides become what they agreed on last and what changed
+--- since at either; their `label`s are in the names of `conflicts`, { path, side, kept }.
+---@param fields { name: string, from: table, to: table, exclude?: string[], delete?: boolean, checkpoints?: boolean, include_ignored?: boolean, dry_run?: boolean, compare?: boolean, before?: table[], keep?: integer, in_use?: string[], two_way?: boolean }
 ---@return { files: integer, bytes: integer, deleted: integer, unchanged: integer, skipped: { path: string, why: string }[], seconds: number, plan: table[]|nil, sealed: { name: string, step: number|nil, bytes: integer, mtime: number, digest: string }[]|nil, damaged: { name: string, why: string }[]|nil, dropped: string[]|nil, again: integer|nil }
 function native.transfer.sync(fields) end
---- class idempotent. The same every `fields.every` seconds, until something moved or failed; a
---- source that is not there yet, and a failure with the message `fields.told`, are passed over.
+--- class idempotent. The same every `fields.every` seconds, or `on_change`, until something moved
+--- or failed; a source that is not there yet, and a failure with the message `fields.told`, are
+--- passed over. `looking` says why changes cannot be told, once: not when it is `fields.looking`.
 ---@async
 ---@return table  as of native.transfer.sync
 function native.transfer.follow(fields) end

@@ -146,6 +146,14 @@ end
 function say.sync_failed(data)
   return ("sync %s: failed (%s): %s"):format(data.sync, data.reason, data.message)
 end
+function say.sync_conflict(data)
+  return ("sync %s: %s changed at both sides; both are kept, one as %s"):format(data.sync,
+    data.path, data.kept)
+end
+function say.sync_looks(data)
+  return ("sync %s: changes cannot be told, so it looks every few seconds: %s"):format(data.sync,
+    data.why)
+end
 function say.sync_recovered(data) return ("sync %s: works again"):format(data.sync) end
 function say.checkpoint_pulled(data)
   return ("checkpoint %s%s is here"):format(data.checkpoint, step_text(data))

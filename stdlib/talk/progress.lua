@@ -37,6 +37,11 @@ function M.words(transfer)
   if transfer.state ~= "running" then
     return files > 0 and ("%s, %s"):format(files_text(files), size.format(bytes)) or ""
   end
+  if (transfer.files_total or 0) == 0 and bytes > 0 then -- passes through here: no total is known
+    local seconds <const> = transfer.seconds or 0
+    local rate <const> = seconds > 0 and (", %s/s"):format(size.format(bytes // seconds)) or ""
+    return ("%s, %s%s"):format(files_text(files), size.format(bytes), rate)
+  end
   local parts <const> = { ("%d/%s"):format(files, files_text(transfer.files_total or files)),
     ("%s of %s"):format(size.format(bytes), size.format(transfer.bytes_total or bytes)) }
   local rate <const> = (transfer.seconds or 0) > 0 and bytes / transfer.seconds or 0

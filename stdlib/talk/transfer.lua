@@ -11,6 +11,8 @@ local reasons <const> = {
   new = "new", size = "another size", mtime = "another time", content = "other contents",
   mode = "another mode", kind = "another kind", link = "another target",
   removed = "not at the source",
+  -- of a two-way sync
+  copy = "changed", folder = "new folder", remove = "deleted", conflict = "changed at both",
 }
 
 --- A path as it is, or quoted when it would break the line.
@@ -29,7 +31,7 @@ M.path = shown
 function M.plan(plan)
   local rows <const> = {}
   for index, item in ipairs(plan) do
-    rows[index] = { reasons[item.why] or item.why,
+    rows[index] = { (reasons[item.why] or item.why) .. (item.to and ", to " .. item.to or ""),
       item.bytes > 0 and size.format(item.bytes) or "", shown(item.path) }
   end
   return text.columns(rows, { right = { [2] = true }, width = text.width })

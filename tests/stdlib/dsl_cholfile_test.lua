@@ -126,15 +126,25 @@ task "c" { on = box, run = "x", after = "b" }]])
     t.equal(problems(t, box .. 'task "a" { on = box, run = "x", after = "a" }'),
       { '2:41: task "a" cannot come after itself' })
   end,
-  ["a sync needs exactly one side on an instance"] = function(t)
+  ["a sync needs a side on an instance, and two different places"] = function(t)
     local found <const> = problems(t, box .. 'instance "two" {}\n' .. train .. [[
 sync "a" { from = ".", to = "./b" }
 sync "b" { from = "box:/a", to = "two:/a" }
 sync "c" { from = "box:/a", to = "box:/b" }]])
-    t.equal(#found, 3)
+    t.equal(#found, 2)
     t.contains(found[1], "leads from here to here")
-    t.contains(found[2], "from one instance to another")
-    t.contains(found[3], 'both sides on the instance "box"')
+    t.contains(found[2], 'both sides on the instance "box"')
+  end,
+  ["a two-way sync deletes by itself, and holds no checkpoints"] = function(t)
+    local found <const> = problems(t, box .. [[
+sync "a" { from = ".", to = "box:/a", two_way = true, delete = true }
+sync "b" { from = "box:/b", to = "./b", two_way = true, keep = 2 }
+sync "c" { from = "box:/c", to = "./c", two_way = true }
+task "t" { on = box, run = "x", resume = { from = "c", run = "y" } }]])
+    t.equal(#found, 3)
+    t.contains(found[1], 'two_way has no "delete"')
+    t.contains(found[2], 'two_way has no "keep"')
+    t.contains(found[3], "checkpoints go one way")
   end,
   ["a name in braces that nothing gives is refused"] = function(t)
     t.equal(problems(t, 'param "epochs" { default = 3 }\n' .. box

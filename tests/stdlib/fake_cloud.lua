@@ -380,9 +380,9 @@ local function transfer_part(boot)
           crash_point(boot, "after the effect of " .. step.key)
           return answer(true, report)
         end
-        after(boot, fields.every, once)
+        after(boot, fields.every or 1, once)
       end
-      after(boot, fields.every, once)
+      after(boot, fields.every or 1, once)
     end)
   end
   part.checkpoints = quick("transfer.checkpoints", function(place)

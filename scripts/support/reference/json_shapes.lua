@@ -68,7 +68,8 @@ return {
     { "cost", "number", "US dollars until now" },
   } },
   { command = "push", summary = "An object; of `pull` and `sync` too. Printed also when a part "
-    .. "could not be moved; the exit code is then 1.", fields = {
+    .. "could not be moved; the exit code is then 1. With --watch or --every one on each line, "
+    .. "whenever something moved.", fields = {
     { "files", "integer", "moved, or with --dry-run to be moved" },
     { "bytes", "integer", "of their contents" },
     { "deleted", "integer", "at TO" },
@@ -77,7 +78,10 @@ return {
     { "skipped", "array", "path and why: left out on purpose, such as a socket" },
     { "failed", "array", "path and why: could not be read or written" },
     { "plan", "array", "with --dry-run: path, bytes and why (new, size, mtime, content, mode, "
-      .. "kind, link or removed); at most 10,000" },
+      .. "kind, link or removed); at most 10,000. Of a two-way sync why is copy, folder, remove, "
+      .. "mode or conflict, and `to` names the side" },
+    { "conflicts", "array",
+      "with --two-way: path, side and kept, the new name of that side's version" },
   } },
   { command = "doctor", summary = "An array of what was tried.", fields = {
     { "name", "string", "what" },
