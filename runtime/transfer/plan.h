@@ -66,6 +66,9 @@ struct PlanItem {
   MoveReason reason = MoveReason::created;
   uint64_t index = 0;
   std::string digest;  // 16 bytes
+  // What only the receiver knows.
+  bool other_mode = false;  // of a file that is there already
+  bool may_clear = false;   // a folder in its place may go, with all that is in it
 };
 
 // Wishes on the wire, in batches that follow each other.

@@ -98,7 +98,7 @@ class Receiver {
 
   Status touch(const PlanItem& item, const Entry& entry) {
     Target& target = *plan_->target;
-    if (item.reason == MoveReason::kind && options_.delete_extra) {
+    if (item.reason == MoveReason::kind && plan_->may_clear(entry.path)) {
       Status status = target.remove(entry.path, true);
       if (!status.ok()) return status;
     }
@@ -114,6 +114,7 @@ class Receiver {
     while (const EntryLog::Item* kept = cursor.next()) {
       PlanItem item = ReceivePlan::item_of(*kept);
       if (options_.dry_run && item.action == PlanAction::send) continue;
+      item.may_clear = item.reason == MoveReason::kind && plan_->may_clear(kept->entry.path);
       Status status = contents_->take(item, kept->entry);
       if (!status.ok()) return status;
       if (options_.dry_run) count_compared(item, kept->entry);
@@ -231,7 +232,7 @@ class Receiver {
   void fill_report() {
     SyncReport& report = received_.report;
     report.entries = plan_->entries;
-    report.unchanged = plan_->unchanged;
+    report.unchanged += plan_->unchanged;
     if (options_.dry_run) {
       report.files_moved += plan_->sends;
       report.bytes_moved += plan_->send_bytes;

@@ -63,6 +63,10 @@ Status ContentsReceiver::answer(PlanItem& item, const Entry& entry) {
       }
       case FrameType::same:
         item.action = PlanAction::touched;
+        if (item.reason == MoveReason::content) {
+          if (!item.other_mode) return leave(item);
+          item.reason = MoveReason::mode;
+        }
         if (options_.dry_run) return done();
         ++received_.report.touched;
         return received_.note(entry.path, adopt(entry));
@@ -120,9 +124,16 @@ Result<bool> ContentsReceiver::receive_file(const PlanItem& item, Entry entry, U
     }
     ++received_.report.files_moved;
     received_.report.bytes_moved += got;
-    Status status = parts_->finish(entry, options_.delete_extra);
+    Status status = parts_->finish(entry, item.may_clear);
     return status.ok() ? Result<bool>(true) : Result<bool>(status.error());
   }
+}
+
+// It was asked for by its contents alone, and they are here.
+Status ContentsReceiver::leave(const PlanItem& item) {
+  ++received_.report.unchanged;
+  received_.skipped.insert(item.index);
+  return done();
 }
 
 Status ContentsReceiver::begin(const std::string& path) {

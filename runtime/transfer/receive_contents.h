@@ -56,6 +56,7 @@ class ContentsReceiver {
  private:
   Status answer(PlanItem& item, const Entry& entry);
   Result<bool> receive_file(const PlanItem& item, Entry entry, Unpacker& head);
+  Status leave(const PlanItem& item);
   Status begin(const std::string& path);
   Status take_bytes(const Frame& frame, uint64_t size, bool discard, uint64_t& got,
                     FastDigest& digest);

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/digest_fast.h"
+#include "base/mutant.h"
 #include "base/text.h"
 #include "transfer/checkpoint.h"
 #include "transfer/posix.h"
@@ -44,8 +45,14 @@ PlanItem ReceivePlan::item_of(const EntryLog::Item& kept) {
   PlanItem item;
   item.index = kept.index;
   item.action = static_cast<PlanAction>(kept.note & 3);
-  item.reason = static_cast<MoveReason>(kept.note >> 2);
+  item.reason = static_cast<MoveReason>(kept.note >> 2 & 7);
+  item.other_mode = kept.note >> 5 & 1;
   return item;
+}
+
+bool ReceivePlan::may_clear(const std::string& path) const {
+  bool guarded = guarded_.contains(path) && !mutant("clear-ignored");
+  return options_.delete_extra && may_remove_ && !single_ && !guarded;
 }
 
 Status ReceivePlan::make() {
@@ -187,6 +194,10 @@ Result<const Entry*> ReceivePlan::find_present(const Entry& entry) {
       here_->pop();
       bool closed = record->kind == RecordKind::folder && record->ignored;
       if (closed) unread_ = entry.path;
+      if (record->kind == RecordKind::folder && entry.kind != EntryKind::folder) {
+        in_the_way_ = entry.path;
+        if (closed) guarded_.insert(entry.path);
+      }
       if (record->kind == RecordKind::folder && entry.kind != EntryKind::folder &&
           !options_.delete_extra) {
         here_->pass(entry.path);
@@ -256,8 +267,12 @@ Status ReceivePlan::take_extra(const Record& record) {
   bool is_dir = record.kind == RecordKind::folder;
   bool goes = options_.delete_extra && !record.ignored && !theirs_.ignores(entry.path, is_dir) &&
               !(options_.checkpoints && entry.path.ends_with(kIncompleteMarker));
+  bool above_is_in_the_way = !in_the_way_.empty() && entry.path.starts_with(in_the_way_ + "/");
+  if (!goes && above_is_in_the_way) guarded_.insert(in_the_way_);
   if (goes) {
-    removed.add(entry, 0, 0);
+    Entry gone = entry;
+    if (record.kind == RecordKind::other) gone.size = 0;  // what it has is no size
+    removed.add(gone, 0, 0);
   } else if (is_dir && !record.ignored) {
     here_->pass(std::string(entry.path));
   }

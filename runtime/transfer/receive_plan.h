@@ -50,9 +50,12 @@ class ReceivePlan {
   std::vector<Move> moves;
 
   static uint64_t note_of(const PlanItem& item) {
-    return static_cast<uint64_t>(item.action) | static_cast<uint64_t>(item.reason) << 2;
+    return static_cast<uint64_t>(item.action) | static_cast<uint64_t>(item.reason) << 2 |
+           static_cast<uint64_t>(item.other_mode) << 5;
   }
   static PlanItem item_of(const EntryLog::Item& kept);
+  // Whether a folder in the place of a file or link may go, with all that is in it.
+  bool may_clear(const std::string& path) const;
 
  private:
   Status read_head();
@@ -84,6 +87,8 @@ class ReceivePlan {
   std::string single_name_;  // the name that the sender gives it
   std::string single_path_;  // and the one that it gets here
   bool may_remove_ = true;
+  std::string in_the_way_;         // the last folder here in whose place something else is to come
+  std::set<std::string> guarded_;  // those of them that hold what stays
 };
 
 }  // namespace choline

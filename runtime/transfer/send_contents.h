@@ -34,6 +34,11 @@ class ContentsSender {
 
  private:
   enum class Outcome { sent, changed, gone };
+  // What was sent of a file that grew meanwhile, and is tried again.
+  struct Grown {
+    uint64_t size = 0;
+    std::string digest;
+  };
   Status answer(const PlanItem& item, const Entry& entry, const std::string& source);
   Status skip(const std::string& index, const Entry& entry, const Error& error);
   Result<std::string> digest_of(int file);
@@ -47,6 +52,7 @@ class ContentsSender {
   const SessionHooks& hooks_;
   Target& root_;
   SyncProgress& progress_;
+  Grown grown_;
   std::string block_;
 };
 

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/mutant.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "transfer/posix.h"
@@ -275,6 +276,7 @@ Status PartFiles::begin(std::string_view path) {
   Part part;
   part.place = std::move(place).value();
   part.part_name = std::string(kPartPrefix) + random_id(12);
+  if (mutant("torn-file")) part.part_name = part.place.name;
   part.file.reset(openat(part.place.folder->get(), part.part_name.c_str(),
                          O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!part.file) return path_error("write", path);

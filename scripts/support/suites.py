@@ -220,10 +220,20 @@ def sim(session):
         each.result()  # raises what was raised there
 
 
+@phase("moves")
+def moves(session):
+    """Random trees, changes and cuts against the transfer engine, with rsync as the oracle; its
+    guards, too, must each be missed."""
+    if session.build(BUILD, targets=("choline_moves",)):
+        program = BUILD / "tests" / "choline_moves"
+        session.suite([program, "--seeds", "2000"], "seeds")
+        session.suite([program, "--mutants", "--seeds", "600"], "mutants")
+
+
 @phase("clang")
 def clang(session):
     session.build(BUILD / "clang", "--type", "Debug", "-DCMAKE_CXX_COMPILER=clang++", *TOGETHER,
-                  targets=("all", "choline_sim"))
+                  targets=("all", "choline_sim", "choline_moves"))
 
 
 @phase("c-lua")
