@@ -86,16 +86,18 @@ local function find_run(reference)
   return best
 end
 
---- What the record says of each schedule.
-local function states_of(row)
+--- What the record says of each schedule, as it is declared now.
+---@param marks table<string, string>   by name
+local function states_of(events, marks)
   local states <const> = {}
   local function of(name)
     states[name] = states[name] or { state = policy.state(), fired = 0, runs = {} }
     return states[name]
   end
-  for _, event in ipairs(native.store.events(row.id)) do
+  for _, event in ipairs(events) do
     local data <const> = event.data
-    if event.kind == "schedule_fired" or event.kind == "schedule_missed" then
+    local is_past <const> = event.kind == "schedule_fired" or event.kind == "schedule_missed"
+    if is_past and data.mark == marks[data.schedule] then
       local known <const> = of(data.schedule)
       local fires <const> = event.kind == "schedule_fired"
       policy.note(known.state, { action = data.action, at = data.at, fires = fires })
@@ -129,9 +131,12 @@ local function mine(program, row)
 end
 
 local function gather(row, program, count)
-  local said <const>, zone <const> = schedules.origin(row)
-  local states <const> = states_of(row)
-  return list.map(mine(program, row), function(schedule)
+  local own <const>, events <const>, marks <const> = mine(program, row),
+    native.store.events(row.id), {}
+  for _, schedule in ipairs(own) do marks[schedule.name] = schedules.mark(schedule) end
+  local states <const> = states_of(events, marks)
+  return list.map(own, function(schedule)
+    local said <const>, zone <const> = schedules.said(schedule, row, events)
     local known <const> = states[schedule.name] or { state = policy.state(), fired = 0, runs = {} }
     local plan <const>, problem <const> = policy.plan(schedule.fields, said, zone)
     local ended <const> = known.cancelled or is_over(row) or not plan

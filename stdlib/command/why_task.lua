@@ -6,6 +6,7 @@ local money <const> = require "core.money"
 local native <const> = require "native"
 local past <const> = require "command.why_past"
 local text <const> = require "core.text"
+local when <const> = require "talk.when"
 
 local M = {}
 
@@ -67,8 +68,33 @@ end
 
 local say <const> = {}
 
+--- What the schedules of a task do next: " Schedule "nights" starts it at …", or nothing.
+local function scheduled(of)
+  local newest <const>, names = {}, {}
+  for _, event in ipairs(of.events) do
+    local data <const> = event.data
+    local is_its <const> = event.kind == "schedule_set" and (not data.tasks
+      or list.contains(data.tasks, of.name))
+    if is_its and not newest[data.schedule] then names[#names + 1] = data.schedule end
+    if is_its then newest[data.schedule] = data end
+    if event.kind == "schedule_cancelled" then newest[data.schedule] = nil end
+  end
+  local parts <const> = {}
+  for _, name in ipairs(names) do
+    local data <const> = newest[name]
+    if data and data.at > native.clock.wall() then
+      parts[#parts + 1] = (" By schedule \"%s\" it %s %s."):format(name, when.verb(data.action),
+        when.text(data.at, data.zone, native.clock.wall()))
+    end
+  end
+  return table.concat(parts)
+end
+
 function say.waiting(of)
   local at <const>, now <const> = of.task.next_at, native.clock.wall()
+  if not at then
+    return ("Task \"%s\" waits for its start.%s"):format(of.name, scheduled(of))
+  end
   local attempt <const> = of.task.attempt or 1
   return ("Task \"%s\" waits since %s for attempt %d, which starts at %s (%s).%s"):format(of.name,
     clock(of.task.since), attempt, clock(at), at > now and "in " .. duration.short(at - now)
@@ -141,8 +167,8 @@ end
 
 function say.paused(of)
   local attempt <const> = (of.task.attempt or 0) + 1
-  return ("Task \"%s\" is paused after attempt %d.%s"):format(of.name, of.task.attempt or 1,
-    before(of.run, of.events, of.name, attempt))
+  return ("Task \"%s\" is paused after attempt %d.%s%s"):format(of.name, of.task.attempt or 1,
+    before(of.run, of.events, of.name, attempt), scheduled(of))
 end
 
 local function failed_sentence(run, event)
@@ -164,6 +190,9 @@ end
 local left <const> = {}
 function left.waiting(of)
   local at <const> = of.task.next_at
+  if not at then
+    return ("Task \"%s\" was waiting for its start.%s"):format(of.name, scheduled(of))
+  end
   return ("Task \"%s\" was to begin attempt %d at %s; %s.%s"):format(of.name,
     of.task.attempt or 1, clock(at), at > native.clock.wall() and "a resume keeps to that"
       or "it begins as soon as the run is resumed",
@@ -234,7 +263,7 @@ function from_event.retrying(data)
 end
 function from_event.failed_over(data) return { state = "renting", attempt = data.attempt } end
 function from_event.paused(data, known)
-  return { state = "paused", attempt = known and known.attempt or data.number }
+  return { state = "paused", attempt = known and known.attempt or math.max(0, data.number) }
 end
 function from_event.pause_requested(data)
   return { state = "pausing", attempt = data.attempt, instance = data.instance }

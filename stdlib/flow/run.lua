@@ -83,7 +83,7 @@ function M.context(program, options)
   ctx.account = budget.new(program.budget, longest_grace(program))
   ctx.events = events.new(program.handlers)
   ctx.pause = pause.new(options.events or {})
-  ctx.schedules = schedule.new(ctx, options.row)
+  ctx.schedules = schedule.new(ctx, options.row, options.events or {})
   if ctx.schedules:any() then
     ctx.pause.stays = function() return ctx.schedules:stays() end
   end

@@ -15,6 +15,8 @@ local M = {}
 ---@field declaration dsl.Schedule
 ---@field plan policy.Plan
 ---@field state policy.State
+---@field said number    from when its times count
+---@field mark string    of its text
 ---@field only table<string, boolean>|nil   the actions that are this run's
 ---@field gate table|nil                    an event: may its tasks begin
 ---@field over boolean|nil
@@ -37,23 +39,60 @@ function M.origin(row)
   return said or native.clock.now(), env.zone or native.clock.zone()
 end
 
+--- Tells schedules of one name apart whose text is another, as after `choline resume --update`.
+---@param declaration dsl.Schedule
+---@return string
+function M.mark(declaration)
+  local fields <const>, parts <const> = declaration.fields, {}
+  for _, name in ipairs { "start", "pause", "resume", "stop" } do
+    local time <const> = fields[name]
+    parts[#parts + 1] = time and (time.cron or time.moment).text .. " "
+      .. tostring((time.cron or time.moment).zone) or ""
+  end
+  for _, name in ipairs { "zone", "misfire", "late", "overlap", "times" } do
+    parts[#parts + 1] = tostring(fields[name])
+  end
+  parts[#parts + 1] = table.concat(declaration.tasks or {}, ",")
+  return native.text.sha256(table.concat(parts, "\n")):sub(1, 8)
+end
+
+--- From when the times of one schedule count: the run's beginning, or when this text of it came.
+---@param row table
+---@param events table[]   of the run
+---@return number said, string zone
+function M.said(declaration, row, events)
+  local said, zone <const> = M.origin(row)
+  local mark <const> = M.mark(declaration)
+  for _, event in ipairs(events) do
+    if event.kind == "run_updated" then
+      said = event.at
+    elseif event.kind == "schedule_set" and event.data.schedule == declaration.name
+      and event.data.mark == mark then
+      return event.data.said, zone
+    end
+  end
+  return said, zone
+end
+
 local function concerns(scheduled, name)
   local tasks <const> = scheduled.declaration.tasks
   return tasks == nil or list.contains(tasks, name)
 end
 
 ---@param ctx table
----@param row table|nil   of the run
+---@param row table|nil     of the run
+---@param events table[]     of the run
 ---@return flow.Schedules
-function M.new(ctx, row)
+function M.new(ctx, row, events)
   local self <const> = setmetatable({ ctx = ctx, all = {}, running = {}, stopped = {} }, Schedules)
   for _, declaration in ipairs(ctx.program.schedules or {}) do
-    local said <const>, zone <const> = M.origin(row)
+    local said <const>, zone <const> = M.said(declaration, row, events)
     local plan, message <const> = policy.plan(declaration.fields, said, zone)
     -- It could be resolved when the run began: the zones of this computer are others now.
     if not plan then plan = { at = {}, what = {}, repeated = {}, zones = {}, problem = message } end
     local is_repeated <const> = plan.repeated.start ~= nil
     self.all[#self.all + 1] = { declaration = declaration, plan = plan, state = policy.state(),
+      said = said, mark = M.mark(declaration),
       only = is_repeated and { start = true } or nil, is_repeated = is_repeated,
       launching = is_repeated, ended = is_repeated and native.task.event() or nil }
   end
@@ -189,16 +228,17 @@ end
 
 local function emit(self, scheduled, kind, number, data)
   local declaration <const> = scheduled.declaration
-  data.schedule, data.tasks = declaration.name, declaration.tasks
-    and native.json.array(declaration.tasks) or nil
-  return self.ctx.events:emit(kind, data, ("%s/%s/%d"):format(kind, declaration.name, number)).data
+  data.schedule, data.mark = declaration.name, scheduled.mark
+  data.tasks = declaration.tasks and native.json.array(declaration.tasks) or nil
+  return self.ctx.events:emit(kind, data, ("%s/%s/%s/%d"):format(kind, declaration.name,
+    scheduled.mark, number)).data
 end
 
 --- One instant: said, waited for, decided, noted, done.
 local function take(self, scheduled, due, number)
   local zone <const> = scheduled.plan.zones[due.action]
   local set <const> = emit(self, scheduled, "schedule_set", number, { action = due.action,
-    at = due.at, zone = zone })
+    at = due.at, zone = zone, said = scheduled.said })
   due = { action = set.action, at = set.at }
   native.run.show("schedule/" .. scheduled.declaration.name, { action = due.action, at = due.at,
     zone = zone })

@@ -53,6 +53,8 @@ class OnceOnly(Scheduled):
         self.wait_for_state(run, "waiting")
         self.wait_until(lambda: "train  waiting" in self.choline("status", run).out, "the task")
         self.assert_says(self.choline("status", run).out, "schedules", "starts", "23:00:00 CE")
+        self.assert_says(self.choline("why", run).out, 'Task "train" waits for its start',
+                         'By schedule "run" it starts ', " 23:00:00 CE")
         self.assertEqual(self.instances(), [])
         shown = self.choline("schedule", "--json").json[0]
         self.assertEqual((shown["run"], shown["state"], len(shown["upcoming"])),
@@ -155,6 +157,21 @@ schedule { "train", stop = in_ "1500ms" }""")
         self.choline("resume", run, "--detach")
         self.wait_for_state(run, "waiting")
         self.choline("stop", run)
+
+    def test_an_update_of_the_cholfile_changes_when_it_is_and_keeps_what_has_been(self):
+        text = TASK % ("", "true") + 'schedule { "train", start = in_ "%s" }'
+        run = self.begin(text % "2h")
+        self.wait_for_event(run, "schedule_set")
+        self.kill_owner(run)
+        self.choline("why", run)
+        self.cholfile(text % "1s")
+        self.choline("resume", run, "--update", "--yes")
+        self.wait_for_state(run, "done")
+        self.assertEqual([data["said"] < data["at"] for _, data in
+                          self.events(run, "schedule_set")], [True, True])
+        self.assertEqual(self.count(run, "schedule_fired"), 1)
+        self.assertNotIn("late", self.events(run, "schedule_fired")[0][1])
+        self.assertEqual(self.choline("logs", run).out.count("begun"), 1)
 
     def test_a_moment_that_is_past_is_refused_before_anything_is_made(self):
         self.cholfile(TASK % ("", "true") + 'schedule { start = "2020-01-01 09:00" }')
