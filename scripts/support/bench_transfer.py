@@ -75,6 +75,8 @@ class Bench:
         self.closers.append(host.stop)
         far = Proxy(host.port, delay=25)
         self.closers.append(far.stop)
+        keys = transfer_peers.Keys(host, self.folder)
+        self.closers.append(keys.stop)
         self.lines = {"near": Line("near", "loopback", host, host.port, self.folder),
                       "far": Line("far", "50 ms", host, far.port, self.folder)}
         self.cholines = {}
@@ -82,9 +84,19 @@ class Bench:
             line = self.lines[name]
             line.share(True)
             self.closers.append(lambda line=line: line.share(False))
-            self.cholines[name] = Choline(program, line, self.folder)
-            self.closers.append(self.cholines[name].stop)
-            self.cholines[name].start(self.root)
+            choline = self.cholines[name] = Choline(program, line, self.folder, keys)
+            choline.meet()
+            if any("warm" in goals for _, where, goals in self.chosen() if where == name):
+                self.closers.append(choline.stop)
+                self.hold_link(choline)
+
+    def hold_link(self, choline):
+        try:
+            choline.start(self.root)
+        except Failed as error:
+            self.failed.append(str(error))
+            choline.stop()
+            choline.process = None
 
     def stop(self):
         for close in reversed(self.closers):
@@ -99,10 +111,10 @@ class Bench:
         work = transfer_data.WORKLOADS[row]
         source, target = self.data.tree(work.tree), self.root / "target"
         choline, place = self.cholines[line], self.lines[line]
-        ends = (source, far_place(target, self.root)) if way == "up" else (
-            far_place(source, self.root), target)
-        found = {"choline": lambda: choline.cold(way, *ends)}
+        found = {"choline": lambda: choline.cold(way, source, target)}
         if "warm" in goals:
+            ends = (source, far_place(target, self.root)) if way == "up" else (
+                far_place(source, self.root), target)
             found["choline warm"] = lambda: choline.warm(way, *ends)
         for peer in transfer_peers.PEERS:
             if peer.fits(row, line):
@@ -156,10 +168,15 @@ class Bench:
         return min(found, key=lambda each: each[1]) if found else None
 
     def run(self):
+        end = time.monotonic() + self.options.minutes * 60
         for row, line, goals in self.chosen():
             for way in ("up", "down"):
-                if self.options.way in (None, way):
-                    self.measure(row, line, goals, way)
+                if self.options.way not in (None, way):
+                    continue
+                if time.monotonic() > end:
+                    self.failed.append(f"{row}, {line}, {way}: no time was left for it")
+                    continue
+                self.measure(row, line, goals, way)
 
     def judge(self, row, line, way, times):
         """(who, seconds, against, ratio, goal) for each goal of a row."""
@@ -191,6 +208,10 @@ class Bench:
                 out += (f"| {title} | {self.lines[line].title} | {way} | {took:.2f} | {name} "
                         f"{theirs:.2f} | {ratio:.2f} | ≥ {wanted:g} {sign} | {others} |\n")
                 others = ""
+        if self.failed:
+            out += "\nFailed or left out: " + "; ".join(
+                failure.splitlines()[0].replace(str(self.folder), "…") for failure in self.failed)
+            out += ".\n"
         return out
 
     def json(self):
@@ -214,6 +235,8 @@ def read_arguments():
     parser.add_argument("--line", choices=("near", "far"), help="only by loopback, or with 50 ms")
     parser.add_argument("--way", choices=("up", "down"), help="only there, or back")
     parser.add_argument("--rounds", type=int, default=3, help="how often each tool is measured (3)")
+    parser.add_argument("--minutes", type=float, default=33,
+                        help="begin no row after so many (33)")
     parser.add_argument("--quick", action="store_true",
                         help="small trees: a trial that everything works; no page")
     parser.add_argument("--dry", action="store_true", help="only print")
@@ -244,6 +267,8 @@ def main():
         bench.run()
     except Failed as error:
         bench.failed.append(str(error))
+    except KeyboardInterrupt:
+        bench.failed.append("interrupted")
     finally:
         bench.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -251,7 +276,7 @@ def main():
     say("\n" + table)
     if options.json:
         options.json.write_text(bench.json())
-    if not options.dry and not options.quick and not bench.failed:
+    if not options.dry and not options.quick and bench.times:
         page.write_section(TITLE, table)
     for failure in bench.failed:
         say(f"failed: {failure}")

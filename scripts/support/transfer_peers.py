@@ -14,7 +14,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/cases"))
 GCM = "aes128-gcm@openssh.com"
-PATIENCE = 300  # seconds that a tool may take
+PATIENCE = 150  # seconds that a tool may take
 
 
 class Failed(Exception):
@@ -139,11 +139,31 @@ PEERS = (
 )
 
 
-class Choline:
-    """A run that holds an instance on the host: `push` and `pull` open a link of their own, and the
-    run's pipeline moves files over the link that it has."""
+class Keys:
+    """An agent of ssh that has the key of the host, as a person's would."""
 
-    def __init__(self, program, line, folder):
+    def __init__(self, host, folder):
+        self.socket = folder / "keys"
+        self.process = subprocess.Popen(["ssh-agent", "-D", "-a", self.socket],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        end = time.monotonic() + 20
+        while not self.socket.exists():
+            if time.monotonic() > end:
+                raise Failed("ssh-agent did not start")
+            time.sleep(0.02)
+        subprocess.run(["ssh-add", "-q", host.key], check=True, stdin=subprocess.DEVNULL,
+                       env={**os.environ, "SSH_AUTH_SOCK": str(self.socket)}, capture_output=True)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+class Choline:
+    """`push` and `pull` to the bare host, each by a link of its own; and a run that holds an instance
+    there, whose pipeline moves files over the link that it has."""
+
+    def __init__(self, program, line, folder, keys):
         self.program = program
         self.line = line
         self.folder = folder / f"choline-{line.name}"
@@ -151,7 +171,7 @@ class Choline:
         home = self.folder / "home"
         home.mkdir(parents=True)
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8",
-                            "TZ": "UTC", "TMPDIR": str(self.folder)}
+                            "TZ": "UTC", "TMPDIR": str(self.folder), "SSH_AUTH_SOCK": str(keys.socket)}
         self.store = home / ".local/state/choline/store.db"
         (self.folder / "Cholfile.lua").write_text(
             'local box = instance "box" { from = { ssh {\n'
@@ -169,8 +189,13 @@ class Choline:
             '  end\nend)\n')
         self.process = None
 
+    def meet(self):
+        """The agent goes there once, and is found there from then on."""
+        (self.folder / "hello").write_text("hello\n")
+        self.cold("up", self.folder / "hello", self.folder / "met")
+
     def start(self, root):
-        """`root` becomes /t on the instance."""
+        """Begins the run; `root` becomes /t on its instance."""
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(
                 [self.program, "run", "--plain"], cwd=self.folder, env=self.environment,
@@ -198,7 +223,8 @@ class Choline:
             return []
 
     def cold(self, way, source, target):
-        places = (source, f"box:{target}") if way == "up" else (f"box:{source}", target)
+        host = f"ssh://127.0.0.1:{self.line.port}"
+        places = (source, f"{host}{target}") if way == "up" else (f"{host}{source}", target)
         verb = "push" if way == "up" else "pull"
         began = time.monotonic()
         done = subprocess.run([self.program, verb, *map(str, places)], cwd=self.folder,
@@ -211,6 +237,8 @@ class Choline:
 
     def warm(self, way, source, target):
         """By the times in the journal, from the step's begin to its end."""
+        if not self.process:
+            raise Failed("choline has no run that holds a link")
         self.order(f"{way} {source} {target}")
         query = ("SELECT done_at - intent_at FROM step WHERE verb = 'transfer.sync' AND "
                  "key LIKE '%#' || ? AND done_at IS NOT NULL")
