@@ -160,8 +160,8 @@ class Keys:
 
 
 class Choline:
-    """`push` and `pull` to the bare host, each by a link of its own; and a run that holds an instance
-    there, whose pipeline moves files over the link that it has."""
+    """`push` and `pull` to the bare host, each by a link of its own; and a run that holds an
+    instance there, whose pipeline moves files over the link that it has."""
 
     def __init__(self, program, line, folder, keys):
         self.program = program
@@ -171,7 +171,8 @@ class Choline:
         home = self.folder / "home"
         home.mkdir(parents=True)
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8",
-                            "TZ": "UTC", "TMPDIR": str(self.folder), "SSH_AUTH_SOCK": str(keys.socket)}
+                            "TZ": "UTC", "TMPDIR": str(self.folder),
+                            "SSH_AUTH_SOCK": str(keys.socket)}
         self.store = home / ".local/state/choline/store.db"
         (self.folder / "Cholfile.lua").write_text(
             'local box = instance "box" { from = { ssh {\n'
