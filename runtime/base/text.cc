@@ -61,6 +61,12 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
   return out;
 }
 
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+    text.replace(at, from.size(), to);
+  }
+}
+
 std::string_view trim(std::string_view text) {
   constexpr std::string_view kBlanks = " \t\r\n\v\f";
   size_t first = text.find_first_not_of(kBlanks);

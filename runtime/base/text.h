@@ -13,6 +13,9 @@ namespace choline {
 std::vector<std::string> split(std::string_view text, char separator);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 
+// Each `from` in `text` becomes `to`, which is not looked at again.
+void replace_all(std::string& text, std::string_view from, std::string_view to);
+
 // `text` without blanks, tabs and line ends at both sides.
 std::string_view trim(std::string_view text);
 // ASCII only.

@@ -6,10 +6,9 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/time.h"
-#include "io/files.h"
-#include "io/ssh.h"
 #include "link/bootstrap.h"
 #include "link/pipe_link.h"
+#include "link/ssh_link.h"
 #include "provider/providers.h"
 
 namespace choline {
@@ -32,14 +31,6 @@ PipeLinkOptions pipe_options(const Endpoint& endpoint) {
 }
 
 constexpr double kPatienceWithAnEnd = 60;  // seconds
-
-// A shell that could not be reached by ssh says why in words; some of it will not pass by waiting.
-Error explain(const Endpoint& endpoint, const Error& error) {
-  if (endpoint.argv.empty() || endpoint.argv.front() != "ssh") return error;
-  SshTarget target{endpoint.host, endpoint.user, endpoint.port, "", ""};
-  Error said = ssh_error(target, error.message);
-  return said.kind == ErrorKind::transient ? error : said;
-}
 
 Error not_standing(const ResourceRow& row, const std::optional<Instance>& seen) {
   std::string subject = "instance " + choline::quoted(row.name) + " (" + row.tag + ")";
@@ -135,7 +126,7 @@ Co<Result<Instances::Client>> Instances::open(std::string tag) {
     if (!greeted) co_return greeted.error();
     co_return Client(std::move(*greeted));
   }
-  if ((*seen)->endpoint.kind != Endpoint::Kind::pipe) {
+  if ((*seen)->endpoint.kind == Endpoint::Kind::none) {
     co_return Error(
         ErrorKind::unsupported,
         "no link leads to instance " + choline::quoted(found->name) + " of " + found->provider);
@@ -148,25 +139,31 @@ Co<Result<Instances::Client>> Instances::open(std::string tag) {
   co_return agent;
 }
 
+// The ssh program says in words why it did not get there; some of it will not pass by waiting.
+Error Instances::explain(const SshTarget& target, const Error& error) {
+  if (ssh_complaint(error.message) == SshComplaint::other) return error;
+  return providers_.ssh().explain(target, error.message);
+}
+
 Co<Result<Instances::Client>> Instances::open_bare(std::string name) {
   Result<SshTarget> target = parse_ssh_target(name.substr(kBare.size()));
   if (!target) co_return target.error();
-  const std::string folder = options_.state + "/ssh";
-  if (Status made = make_folders(folder, 0700); !made) co_return made.error();
   Endpoint endpoint;
-  endpoint.kind = Endpoint::Kind::pipe;
-  endpoint.argv = ssh_words(*target, folder + "/known_hosts", "exec /bin/sh");
-  endpoint.env = ssh_environment();
-  endpoint.host = target->host;
-  endpoint.port = target->port;
-  endpoint.user = target->user;
+  endpoint.kind = Endpoint::Kind::ssh;
+  endpoint.ssh = std::move(*target);
   Result<Client> agent = co_await greet(std::move(endpoint), "");
   co_return agent;
 }
 
 // The link, the agent at its end, and a first word with it.
 Co<Result<Instances::Client>> Instances::greet(Endpoint endpoint, std::string tag) {
-  Result<std::unique_ptr<Link>> link = open_pipe_link(loop_, pipe_options(endpoint));
+  bool by_ssh = endpoint.kind == Endpoint::Kind::ssh;
+  Result<std::unique_ptr<Link>> link = std::unique_ptr<Link>();
+  if (by_ssh) {
+    link = co_await open_ssh_link(loop_, providers_.ssh(), endpoint.ssh, "exec /bin/sh");
+  } else {
+    link = open_pipe_link(loop_, pipe_options(endpoint));
+  }
   if (!link) co_return link.error();
   BootstrapOptions options;
   options.agents = options_.agents;
@@ -176,7 +173,7 @@ Co<Result<Instances::Client>> Instances::greet(Endpoint endpoint, std::string ta
   if (auto known = connections_.find(tag); known != connections_.end())
     known->second->root = endpoint.root;
   Result<Bootstrapped> booted = co_await bootstrap(loop_, std::move(*link), std::move(options));
-  if (!booted) co_return explain(endpoint, booted.error());
+  if (!booted) co_return by_ssh ? explain(endpoint.ssh, booted.error()) : booted.error();
   Result<std::unique_ptr<AgentClient>> opened =
       co_await AgentClient::open(loop_, std::move(booted->link));
   if (!opened) co_return opened.error();

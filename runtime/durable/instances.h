@@ -8,9 +8,9 @@
 #include <optional>
 #include <string>
 
-#include "durable/commands_secrets.h"
 #include "durable/leases.h"
 #include "durable/rent.h"
+#include "io/secret_source.h"
 #include "link/agent_client.h"
 #include "loop/await.h"
 
@@ -75,6 +75,7 @@ class Instances {
   Co<Result<Client>> open(std::string tag);
   Co<Result<Client>> open_bare(std::string name);
   Co<Result<Client>> greet(Endpoint endpoint, std::string tag);
+  Error explain(const SshTarget& target, const Error& error);
   Result<ResourceRow> row(const std::string& tag);
   Co<Result<std::optional<Instance>>> fetch(ResourceRow row);
 

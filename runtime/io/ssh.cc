@@ -6,12 +6,12 @@
 #include <cstdlib>
 
 #include "base/text.h"
-#include "io/process.h"
+#include "io/ssh_config.h"
+#include "io/ssh_keys.h"
 
 namespace choline {
 namespace {
 
-constexpr int kSshFailed = 255;  // how the program ends when it is not the command that failed
 constexpr int kMostPort = 65535;
 
 bool is_host_letter(char c) {
@@ -33,7 +33,30 @@ bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
-// The last line that says something.
+// The way through the last of the jump hosts, which may lead through others. `ssh -J` would give it
+// neither our key nor our known hosts, and might ask.
+std::string proxy_command(const SshTarget& target, const SshWording& wording) {
+  size_t comma = target.jump.rfind(',');
+  std::string last = comma == std::string::npos ? target.jump : target.jump.substr(comma + 1);
+  Result<SshTarget> jump = parse_ssh_target(last);
+  if (!jump) return "false";  // ssh_settings has refused it
+  jump->key = target.key;
+  if (comma != std::string::npos) jump->jump = target.jump.substr(0, comma);
+  SshWording passing = wording;
+  passing.is_known = passing.has_password = false;  // the password is the target's
+  std::vector<std::string> words = ssh_words(*jump, passing, "");
+  std::string command;
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (i == 1) command += " -W '[%h]:%p'";
+    std::string word = shell_quote(words[i]);
+    replace_all(word, "%", "%%");
+    command += (command.empty() ? "" : " ") + word;
+  }
+  return command;
+}
+
+}  // namespace
+
 std::string last_line(std::string_view text) {
   std::string last;
   for (const std::string& line : split(text, '\n')) {
@@ -43,14 +66,12 @@ std::string last_line(std::string_view text) {
   return last;
 }
 
-}  // namespace
-
 Json to_json(const SshTarget& target) {
-  return {{"host", target.host},
-          {"user", target.user},
-          {"port", target.port},
-          {"key", target.key},
-          {"jump", target.jump}};
+  return {{"host", target.host},           {"user", target.user},
+          {"port", target.port},           {"key", target.key},
+          {"jump", target.jump},           {"password", target.password},
+          {"transport", target.transport}, {"known_as", target.known_as},
+          {"host_keys", target.host_keys}};
 }
 
 SshTarget ssh_target_from_json(const Json& value) {
@@ -61,6 +82,10 @@ SshTarget ssh_target_from_json(const Json& value) {
   target.port = value.value("port", 0);
   target.key = value.value("key", "");
   target.jump = value.value("jump", "");
+  target.password = value.value("password", "");
+  target.transport = value.value("transport", "");
+  target.known_as = value.value("known_as", "");
+  target.host_keys = value.value("host_keys", std::vector<std::string>());
   return target;
 }
 
@@ -106,89 +131,74 @@ std::string to_text(const SshTarget& target) {
          (target.port ? ":" + std::to_string(target.port) : "");
 }
 
-std::vector<std::string> ssh_words(const SshTarget& target, const std::string& known_hosts,
+std::vector<std::string> ssh_words(const SshTarget& target, const SshWording& wording,
                                    const std::string& command) {
   std::vector<std::string> words = {"ssh", "-T", "-x", "-a", "-e", "none"};
-  const std::string files = "\"" + known_hosts + "\" ~/.ssh/known_hosts ~/.ssh/known_hosts2";
-  for (const std::string& option :
-       {std::string("BatchMode=yes"), std::string("ConnectTimeout=15"),
-        // A dead link is noticed in fifteen seconds.
-        std::string("ServerAliveInterval=5"), std::string("ServerAliveCountMax=3"),
-        std::string("StrictHostKeyChecking=accept-new"), std::string("HashKnownHosts=yes"),
-        "UserKnownHostsFile=" + files, std::string("ClearAllForwardings=yes"),
-        std::string("PermitLocalCommand=no"), std::string("RequestTTY=no"),
-        // A master of the user's would outlive its session or die under ours.
-        std::string("ControlMaster=no"), std::string("ControlPath=none"),
-        std::string("LogLevel=ERROR")}) {
-    words.insert(words.end(), {"-o", option});
+  for (std::string& word : ssh_config_words()) words.push_back(std::move(word));
+  std::vector<std::string> options = {
+      "ConnectTimeout=15",
+      // A dead link is noticed in fifteen seconds.
+      "ServerAliveInterval=5", "ServerAliveCountMax=3", "HashKnownHosts=yes",
+      "ClearAllForwardings=yes", "PermitLocalCommand=no", "RequestTTY=no",
+      // A master of the user's would outlive its session or die under ours.
+      "ControlMaster=no", "ControlPath=none", "LogLevel=ERROR"};
+  options.push_back(std::string("StrictHostKeyChecking=") +
+                    (wording.is_known ? "yes" : "accept-new"));
+  std::string files;
+  for (const std::string& file : wording.known_files) {
+    files += (files.empty() ? "\"" : " \"") + file + "\"";
   }
+  if (!files.empty()) options.push_back("UserKnownHostsFile=" + files);
+  if (!target.known_as.empty()) options.push_back("HostKeyAlias=" + target.known_as);
+  if (wording.has_password) {
+    options.insert(options.end(), {"BatchMode=no", "NumberOfPasswordPrompts=1"});
+  } else {
+    options.emplace_back("BatchMode=yes");
+  }
+  if (!target.key.empty()) {
+    options.emplace_back("IdentitiesOnly=yes");
+    words.insert(words.end(), {"-i", expand_home(target.key)});
+  } else if (!wording.own_key.empty()) {
+    // One key named takes the usual ones' place, so all are named.
+    for (const std::string& file : usual_key_files()) words.insert(words.end(), {"-i", file});
+    words.insert(words.end(), {"-i", wording.own_key});
+  }
+  for (const std::string& option : options) words.insert(words.end(), {"-o", option});
   if (target.port) words.insert(words.end(), {"-p", std::to_string(target.port)});
   if (!target.user.empty()) words.insert(words.end(), {"-l", target.user});
-  if (!target.key.empty()) {
-    words.insert(words.end(), {"-i", target.key, "-o", "IdentitiesOnly=yes"});
+  if (!target.jump.empty()) {
+    words.insert(words.end(), {"-o", "ProxyCommand=" + proxy_command(target, wording)});
   }
-  if (!target.jump.empty()) words.insert(words.end(), {"-J", target.jump});
-  words.insert(words.end(), {"--", target.host, command});
+  words.insert(words.end(), {"--", target.host});
+  if (!command.empty()) words.push_back(command);
   return words;
 }
 
 std::vector<std::pair<std::string, std::string>> ssh_environment() {
   std::vector<std::pair<std::string, std::string>> env;
-  for (const char* name : {"HOME", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR"}) {
+  for (const char* name : {"HOME", "PATH", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR"}) {
     if (const char* value = std::getenv(name)) env.emplace_back(name, value);
   }
   return env;
 }
 
-Error ssh_error(const SshTarget& target, std::string_view complaint) {
-  const std::string host = to_text(target);
-  Json fields = {{"host", host}};
-  if (contains(complaint, "REMOTE HOST IDENTIFICATION HAS CHANGED") ||
-      contains(complaint, "Host key verification failed")) {
-    return Error(ErrorKind::refused,
-                 "the host key of " + host +
-                     " is not the one it had before: this may be another host, or somebody in "
-                     "between; nothing was sent. If the host was set up anew, remove its old key: "
-                     "ssh-keygen -R " +
-                     host,
-                 fields);
+SshComplaint ssh_complaint(std::string_view complaint) {
+  for (const char* words : {"REMOTE HOST IDENTIFICATION HAS CHANGED", "REVOKED HOST KEY",
+                            "Host key verification failed"}) {
+    if (contains(complaint, words)) return SshComplaint::host_changed;
   }
-  if (contains(complaint, "Permission denied") || contains(complaint, "Too many authentication")) {
-    return Error(ErrorKind::auth,
-                 host + " does not accept the login (" + last_line(complaint) + "); try 'ssh " +
-                     host + "' yourself, or give key = \"~/.ssh/…\"",
-                 fields);
-  }
-  std::string why = last_line(complaint);
-  return Error(ErrorKind::transient, "ssh to " + host + " failed" + (why.empty() ? "" : ": " + why),
-               fields);
+  bool refused =
+      contains(complaint, "Permission denied") || contains(complaint, "Too many authentication");
+  return refused ? SshComplaint::no_login : SshComplaint::other;
 }
 
-Co<Result<std::string>> run_over_ssh(Loop& loop, SshTarget target, std::string known_hosts,
-                                     std::string script, double timeout) {
-  RunOptions options;
-  options.spawn.argv = ssh_words(target, known_hosts, "exec /bin/sh -s");
-  options.spawn.in = Stdio::pipe;
-  options.input = std::move(script);
-  options.timeout = timeout;
-  options.grace = 1;
-  Result<RunResult> ran = co_await run_process(loop, std::move(options));
-  if (!ran) co_return ran.error();
-  if (ran->timed_out) {
-    co_return Error(ErrorKind::transient,
-                    "ssh to " + to_text(target) + " gave no answer for " +
-                        std::to_string(static_cast<int>(timeout)) + " s",
-                    {{"host", to_text(target)}});
-  }
-  if (ran->status.code == kSshFailed) co_return ssh_error(target, ran->err);
-  if (ran->status.code != 0) {
-    std::string why = last_line(ran->err);
-    co_return Error(ErrorKind::transient,
-                    "the shell of " + to_text(target) + " ended with " +
-                        std::to_string(ran->status.code) + (why.empty() ? "" : ": " + why),
-                    {{"host", to_text(target)}});
-  }
-  co_return std::move(ran->out);
+std::string shown_fingerprint(std::string_view complaint) {
+  size_t at = complaint.find("SHA256:");
+  if (at == std::string_view::npos) return "";
+  size_t end = complaint.find_first_of(" \r\n", at);
+  std::string shown(complaint.substr(at, end - at));
+  if (shown.ends_with('.')) shown.pop_back();
+  return shown;
 }
 
 }  // namespace choline

@@ -110,8 +110,8 @@ struct AgentFacts {
 Json to_json(const AgentFacts& facts);
 
 struct ClientOptions {
-  double ping_every = 5;  // seconds
-  int missed_pings = 4;   // so many silent intervals and the link is dead
+  double ping_every = 4;  // seconds
+  int missed_pings = 3;   // so many silent intervals and the link is dead
   double hello_timeout = 20;
 };
 

@@ -95,12 +95,6 @@ exit 3
 }
 )sh";
 
-void replace(std::string& text, std::string_view from, std::string_view to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
-    text.replace(at, from.size(), to);
-  }
-}
-
 std::string make_script(const BootstrapOptions& options, const std::vector<Program>& programs,
                         const std::string& mark) {
   std::string cases;
@@ -109,11 +103,11 @@ std::string make_script(const BootstrapOptions& options, const std::vector<Progr
              "; size=" + std::to_string(program.bytes.size()) + " ;;\n";
   }
   std::string script(kScript);
-  replace(script, "@CASES@", cases);
-  replace(script, "@MARK@", mark);
-  replace(script, "@JAIL@", options.jail ? "--jail" : "");
-  replace(script, "@TAG@", options.tag.empty() ? "''" : shell_quote(options.tag));
-  replace(script, "@ROOT@", options.root.empty() ? "\"$HOME\"" : shell_quote(options.root));
+  replace_all(script, "@CASES@", cases);
+  replace_all(script, "@MARK@", mark);
+  replace_all(script, "@JAIL@", options.jail ? "--jail" : "");
+  replace_all(script, "@TAG@", options.tag.empty() ? "''" : shell_quote(options.tag));
+  replace_all(script, "@ROOT@", options.root.empty() ? "\"$HOME\"" : shell_quote(options.root));
   return script;
 }
 
@@ -141,6 +135,15 @@ struct Ear {
     std::string text = heard.substr(start, end - start);
     heard.erase(0, end + 1);
     return text;
+  }
+  // A login that gives no shell says so in its own words.
+  Error with_noise(Error error) const {
+    std::string_view said = trim(heard);
+    constexpr size_t kMostShown = 200;
+    if (!said.empty() && said.find(mark) == std::string_view::npos) {
+      error.message += "; it printed " + choline::quoted(std::string(said.substr(0, kMostShown)));
+    }
+    return error;
   }
   void fail(const std::string& what, const std::string& more) {
     failed = Error(ErrorKind::refused, "the shell on the instance cannot be used: " + what +
@@ -218,7 +221,7 @@ Co<Result<Bootstrapped>> bootstrap(Loop& loop, std::unique_ptr<Link> link,
                 },
                 [ear] { ear->changed.set(); },
                 [ear](Error error) {
-                  if (!ear->failed) ear->failed = std::move(error);
+                  if (!ear->failed) ear->failed = ear->with_noise(std::move(error));
                   ear->changed.set();
                 }});
   Deadline deadline(loop, options.timeout, [ear, name = link->name(), seconds = options.timeout] {

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "durable/rent.h"
+#include "io/ssh_keys.h"
 #include "native/module.h"
 #include "native/services.h"
 #include "provider/providers.h"
@@ -88,6 +89,39 @@ Result<Json> provider_bill(Services& services, const Json& args) {
   return (*provider)->bill();
 }
 
+// choline's own key for logins.
+Result<Json> provider_key(Services& services, const Json&) {
+  Result<OwnSshKey> key = own_ssh_key(services.folders.config);
+  if (!key) return key.error();
+  return Json{{"path", key->path}, {"line", key->line}};
+}
+
+// Logs in to a host, and says which way and how long that took.
+Co<Result<Json>> provider_visit(Services& services, Json args) {
+  Result<std::string> host = string_arg(args, 0, "native.provider.visit");
+  if (!host) co_return host.error();
+  Result<SshTarget> target = parse_ssh_target(*host);
+  if (!target) co_return target.error();
+  Result<Providers*> providers = services.providers();
+  if (!providers) co_return providers.error();
+  Ssh& ssh = (*providers)->ssh();
+  constexpr double kPatience = 30;  // seconds
+  double began = services.loop.ticks();
+  constexpr std::string_view kMark = "choline: ";
+  std::string script = "echo \"choline: `uname -sm`\"\n";
+  Result<std::string> said = co_await ssh.run(*target, std::move(script), kPatience);
+  if (!said) co_return said.error();
+  std::string system = last_line(*said);  // a login may greet before
+  if (!system.starts_with(kMark)) {
+    constexpr size_t kMostShown = 200;
+    co_return Error(ErrorKind::refused, "the login at " + *host + " gives no shell; it printed " +
+                                            choline::quoted(said->substr(0, kMostShown)));
+  }
+  co_return Json{{"way", ssh.way_to(*target)},
+                 {"system", system.substr(kMark.size())},
+                 {"seconds", services.loop.ticks() - began}};
+}
+
 }  // namespace
 
 NativeModule provider_module() {
@@ -100,6 +134,8 @@ NativeModule provider_module() {
       {"list", provider_list},
       {"drill", provider_drill},
       {"bill", provider_bill},
+      {"key", provider_key},
+      {"visit", provider_visit},
   };
   return module;
 }

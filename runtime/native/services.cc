@@ -28,7 +28,9 @@ Result<Store*> Services::store() {
 }
 
 Result<Providers*> Services::providers() {
-  if (!providers_) providers_ = std::make_unique<Providers>(loop, folders.state);
+  if (!providers_)
+    providers_ =
+        std::make_unique<Providers>(loop, folders.state, folders.config, folders.executable);
   return providers_.get();
 }
 

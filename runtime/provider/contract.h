@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "io/ssh.h"
 #include "loop/co.h"
 
 namespace choline {
@@ -132,14 +133,12 @@ struct Endpoint {
   std::vector<std::string> argv;                         // pipe: the shell here
   std::vector<std::pair<std::string, std::string>> env;  // pipe: on top of a clean environment
   std::string folder;                                    // pipe: where it starts
-  std::string root;  // pipe: all below which the agent may reach
+  std::string root;  // all below which the agent may reach; empty: the home of the login
   // What the agent runs there to end the instance when its lease or lifetime is over, after all its
   // processes were killed, until it exits with 0; CHOLINE_END has "lease" or "lifetime", and
   // CHOLINE_ENDED the wall seconds. Empty: killing them is all that can be done.
   std::vector<std::string> end;
-  std::string host;  // ssh
-  int port = 0;
-  std::string user;
+  SshTarget ssh;  // ssh: where its shell is
 };
 
 struct Instance {

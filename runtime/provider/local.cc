@@ -25,19 +25,7 @@ std::vector<Gpu> ask_nvidia_smi() {
       pclose);
   if (!pipe) return gpus;
   char line[256];
-  while (std::fgets(line, sizeof line, pipe.get())) {
-    std::vector<std::string> parts = split(trim(line), ',');
-    if (parts.size() != 2) continue;
-    std::string name(trim(parts[0]));
-    long long mebibytes = std::atoll(parts[1].c_str());
-    auto same =
-        std::find_if(gpus.begin(), gpus.end(), [&](const Gpu& gpu) { return gpu.name == name; });
-    if (same != gpus.end()) {
-      ++same->count;
-    } else {
-      gpus.push_back(Gpu{name, 1, mebibytes << 20});
-    }
-  }
+  while (std::fgets(line, sizeof line, pipe.get())) add_gpu(gpus, line);
   return gpus;
 }
 

@@ -76,6 +76,22 @@ bool gpu_matches(const std::string& wanted, const Gpu& have) {
   });
 }
 
+void add_gpu(std::vector<Gpu>& gpus, std::string_view line) {
+  size_t comma = line.rfind(',');
+  if (comma == std::string_view::npos) return;
+  std::string name(trim(line.substr(0, comma)));
+  std::string_view size = trim(line.substr(comma + 1));
+  int64_t mebibytes = 0;
+  auto [stop, fault] = std::from_chars(size.data(), size.data() + size.size(), mebibytes);
+  if (name.empty() || fault != std::errc()) return;
+  auto same = std::find_if(gpus.begin(), gpus.end(), [&](const Gpu& g) { return g.name == name; });
+  if (same != gpus.end()) {
+    ++same->count;
+  } else {
+    gpus.push_back(Gpu{name, 1, mebibytes << 20});
+  }
+}
+
 std::vector<Offers::Reason> misfits(const OfferQuery& query, const Machine& machine, Offer& offer) {
   std::vector<Offers::Reason> reasons;
   auto refuse = [&](std::string reason, ErrorKind kind = ErrorKind::no_capacity) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "provider/contract.h"
@@ -11,6 +12,10 @@ namespace choline {
 // Is `wanted` ("RTX 4090", "A100-80GB:2") met by `have`? Words may be in another order and memory
 // may be told by the card's size.
 bool gpu_matches(const std::string& wanted, const Gpu& have);
+
+// Counts in one line of nvidia-smi --query-gpu=name,memory.total --format=csv,noheader,nounits.
+// What is no such line is no card.
+void add_gpu(std::vector<Gpu>& gpus, std::string_view line);
 
 struct Machine {
   std::string subject;  // for messages: "this machine"

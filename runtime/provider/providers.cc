@@ -6,9 +6,11 @@
 
 namespace choline {
 
-Providers::Providers(Loop& loop, std::string state) {
+Providers::Providers(Loop& loop, const std::string& state, const std::string& config,
+                     const std::string& program)
+    : ssh_(loop, SshOptions{state + "/ssh", config, program}) {
   add(std::make_unique<LocalProvider>(loop, state + "/local"));
-  add(std::make_unique<SshProvider>(loop, state + "/ssh"));
+  add(std::make_unique<SshProvider>(loop, ssh_, state + "/ssh"));
 }
 
 std::vector<std::string> Providers::names() const {

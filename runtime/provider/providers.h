@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "io/ssh_ways.h"
 #include "loop/loop.h"
 #include "provider/contract.h"
 
@@ -14,7 +15,13 @@ namespace choline {
 class Providers {
  public:
   // `state` is choline's state folder: the local provider keeps its instances and books there.
-  Providers(Loop& loop, std::string state);
+  // `config` has its own ssh key and credentials, and `program` is choline itself; without them
+  // there is no such key and no password for the ssh program.
+  Providers(Loop& loop, const std::string& state, const std::string& config = "",
+            const std::string& program = "");
+
+  // How this process gets to hosts.
+  Ssh& ssh() { return ssh_; }
 
   std::vector<std::string> names() const;
   // A not_found error names the nearest one.
@@ -23,6 +30,7 @@ class Providers {
   void add(std::unique_ptr<Provider> provider);
 
  private:
+  Ssh ssh_;  // of providers, so that it ends after them
   std::map<std::string, std::unique_ptr<Provider>> providers_;
 };
 

@@ -46,6 +46,20 @@ Result<SshSettings> ssh_settings(const Json& settings) {
   }
   Result<std::vector<std::string>> hosts = texts(settings["hosts"], "hosts");
   if (!hosts) return hosts.error();
+  std::string transport = settings.value("transport", "auto");
+  if (transport != "auto" && transport != "libssh2" && transport != "openssh") {
+    return wrong("transport", "\"auto\", \"libssh2\" or \"openssh\"");
+  }
+  Json secret = settings.value("password", Json());
+  std::string password = secret.is_object() ? secret.value("secret", "") : "";
+  if (!secret.is_null() && password.empty()) {
+    return wrong("password", "a secret, such as secret.NAME");
+  }
+  std::string jump = settings.value("jump", "");
+  for (const std::string& one : split(jump, ',')) {
+    Result<SshTarget> target = parse_ssh_target(one);
+    if (!jump.empty() && !target) return target.error();
+  }
   std::set<std::string> seen;
   for (const std::string& text : *hosts) {
     Result<SshTarget> target = parse_ssh_target(text);
@@ -53,7 +67,9 @@ Result<SshSettings> ssh_settings(const Json& settings) {
     if (target->user.empty()) target->user = settings.value("user", "");
     if (target->port == 0) target->port = settings.value("port", 0);
     target->key = settings.value("key", "");
-    target->jump = settings.value("jump", "");
+    target->jump = jump;
+    target->password = password;
+    target->transport = transport == "auto" ? "" : transport;
     if (seen.insert(to_text(*target)).second) result.hosts.push_back(std::move(*target));
   }
   result.places = settings.value("places", 1);
@@ -63,7 +79,8 @@ Result<SshSettings> ssh_settings(const Json& settings) {
   return result;
 }
 
-SshProvider::SshProvider(Loop& loop, std::string folder) : loop_(loop), folder_(std::move(folder)) {
+SshProvider::SshProvider(Loop& loop, Ssh& ssh, std::string folder)
+    : loop_(loop), ssh_(ssh), folder_(std::move(folder)) {
   caps_.name = "ssh";
   caps_.idempotency = Idempotency::lookup;
   caps_.settle = 20;  // a shell that lost us may still take a place
@@ -71,16 +88,8 @@ SshProvider::SshProvider(Loop& loop, std::string folder) : loop_(loop), folder_(
   caps_.kind = "host";
 }
 
-Co<Result<std::string>> SshProvider::ask(SshTarget target, std::string script) {
-  Status made = make_folders(folder_, 0700);
-  if (!made) co_return made.error();
-  Result<std::string> answer =
-      co_await run_over_ssh(loop_, std::move(target), known_hosts(), std::move(script), kPatience);
-  co_return answer;
-}
-
 Co<SshProvider::Look> SshProvider::look_at(SshTarget target) {
-  Result<std::string> answer = co_await ask(target, facts_script());
+  Result<std::string> answer = co_await ssh_.run(target, facts_script(), kPatience);
   if (!answer) {
     Look failed{std::move(target), answer.error()};
     co_return failed;
@@ -186,14 +195,10 @@ Instance SshProvider::instance_of(const Launch& launch, const SshPlace& place) c
   instance.price = launch.price;
   instance.created = place.since;
   instance.host = to_text(launch.target);
-  instance.endpoint.kind = Endpoint::Kind::pipe;
-  instance.endpoint.argv = ssh_words(launch.target, known_hosts(), "exec /bin/sh");
-  instance.endpoint.env = ssh_environment();
+  instance.endpoint.kind = Endpoint::Kind::ssh;
+  instance.endpoint.ssh = launch.target;
   instance.endpoint.root = place.root;
   instance.endpoint.end = {"/bin/sh", "-c", leave_script(launch.tag)};
-  instance.endpoint.host = launch.target.host;
-  instance.endpoint.port = launch.target.port;
-  instance.endpoint.user = launch.target.user;
   return instance;
 }
 
@@ -213,7 +218,8 @@ Co<Launched> SshProvider::launch(Spec, Offer offer, std::string token) {
     error.message = noted.error().message;
     co_return error;
   }
-  Result<std::string> answer = co_await ask(launch.target, take_script(token, places));
+  Result<std::string> answer =
+      co_await ssh_.run(launch.target, take_script(token, places), kPatience);
   Result<std::optional<SshPlace>> place =
       answer ? read_taken(*answer) : Result<std::optional<SshPlace>>(answer.error());
   if (!place) {
@@ -241,7 +247,8 @@ Co<Launched> SshProvider::launch(Spec, Offer offer, std::string token) {
 // What the hosts of these launches, all the same one, say of tags with the prefix.
 Co<SshProvider::Part> SshProvider::list_host(std::vector<Launch> launches, std::string prefix) {
   Part part;
-  Result<std::string> answer = co_await ask(launches.front().target, list_script(prefix));
+  Result<std::string> answer =
+      co_await ssh_.run(launches.front().target, list_script(prefix), kPatience);
   if (!answer) co_return part;
   Result<std::vector<SshPlace>> places = read_list(*answer);
   if (!places) co_return part;
@@ -286,7 +293,7 @@ Co<Result<std::optional<Instance>>> SshProvider::get(Handle handle) {
   Launch launch{handle.tag, ssh_target_from_json(facts_json(handle, "target")), 0};
   Json price = facts_json(handle, "price");
   if (price.is_number()) launch.price = price.get<double>();
-  Result<std::string> answer = co_await ask(launch.target, list_script(handle.tag));
+  Result<std::string> answer = co_await ssh_.run(launch.target, list_script(handle.tag), kPatience);
   if (!answer) co_return answer.error();
   Result<std::vector<SshPlace>> places = read_list(*answer);
   if (!places) co_return places.error();
@@ -299,9 +306,7 @@ Co<Result<std::optional<Instance>>> SshProvider::get(Handle handle) {
 
 Co<Result<Terminated>> SshProvider::terminate(Handle handle) {
   SshTarget target = ssh_target_from_json(facts_json(handle, "target"));
-  if (Status made = make_folders(folder_, 0700); !made) co_return made.error();
-  Result<std::string> answer =
-      co_await run_over_ssh(loop_, target, known_hosts(), end_script(handle.tag), kEndPatience);
+  Result<std::string> answer = co_await ssh_.run(target, end_script(handle.tag), kEndPatience);
   if (!answer) co_return answer.error();
   Result<bool> ended = read_ended(*answer);
   if (!ended) co_return ended.error();

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "io/ssh.h"
+#include "io/ssh_ways.h"
 #include "loop/loop.h"
 #include "provider/contract.h"
 #include "provider/ssh_script.h"
@@ -22,8 +22,8 @@ Result<SshSettings> ssh_settings(const Json& settings);
 
 class SshProvider : public Provider {
  public:
-  // `folder` has the keys of hosts met, and what was launched where.
-  SshProvider(Loop& loop, std::string folder);
+  // `folder` has what was launched where.
+  SshProvider(Loop& loop, Ssh& ssh, std::string folder);
 
   const Caps& caps() const override { return caps_; }
   // Logs in to each host; gives their names.
@@ -53,16 +53,15 @@ class SshProvider : public Provider {
   };
 
   std::string launches() const { return folder_ + "/launches"; }
-  std::string known_hosts() const { return folder_ + "/known_hosts"; }
   Status remember(const Launch& launch) const;
   Result<std::vector<Launch>> remembered(const std::string& prefix) const;
   Instance instance_of(const Launch& launch, const SshPlace& place) const;
-  Co<Result<std::string>> ask(SshTarget target, std::string script);
   Co<Look> look_at(SshTarget target);
   Co<std::vector<Look>> look_at_all(std::vector<SshTarget> targets);
   Co<Part> list_host(std::vector<Launch> launches, std::string prefix);
 
   Loop& loop_;
+  Ssh& ssh_;
   std::string folder_;
   Caps caps_;
 };

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/text.h"
+#include "provider/match.h"
 
 namespace choline {
 namespace {
@@ -96,18 +97,12 @@ say gone
 say end
 )sh";
 
-void replace(std::string& text, std::string_view from, const std::string& to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
-    text.replace(at, from.size(), to);
-  }
-}
-
 std::string script(std::string_view body, const std::string& tag = "", int places = 0) {
   std::string text(kStart);
   text += body;
-  replace(text, "@TAG@", shell_quote(tag));
-  replace(text, "@PREFIX@", tag.empty() ? "" : shell_quote(tag));
-  replace(text, "@PLACES@", std::to_string(places));
+  replace_all(text, "@TAG@", shell_quote(tag));
+  replace_all(text, "@PREFIX@", tag.empty() ? "" : shell_quote(tag));
+  replace_all(text, "@PLACES@", std::to_string(places));
   return text;
 }
 
@@ -128,7 +123,11 @@ Result<std::vector<Line>> lines_of(const std::string& answer) {
     if (one.word == "end") return lines;
     lines.push_back(std::move(one));
   }
-  return Error(ErrorKind::transient, "the answer of the host was cut off");
+  constexpr size_t kMostShown = 200;
+  std::string_view said = trim(answer);
+  std::string shown = choline::quoted(std::string(said.substr(0, kMostShown)));
+  return Error(ErrorKind::transient, "the answer of the host was cut off" +
+                                         (said.empty() ? "" : "; it printed " + shown));
 }
 
 int64_t number(std::string_view text) {
@@ -146,18 +145,6 @@ std::optional<SshPlace> place_of(const Line& line) {
   place.root = line.rest.substr(parts[0].size() + parts[1].size() + 2);
   if (!place.root.starts_with('/')) return std::nullopt;
   return place;
-}
-
-void add_gpu(std::vector<Gpu>& gpus, const std::string& text) {
-  size_t comma = text.rfind(',');
-  if (comma == std::string::npos) return;
-  std::string name(trim(std::string_view(text).substr(0, comma)));
-  int64_t mebibytes = number(trim(std::string_view(text).substr(comma + 1)));
-  auto same = std::find_if(gpus.begin(), gpus.end(), [&](const Gpu& g) { return g.name == name; });
-  if (same != gpus.end())
-    ++same->count;
-  else
-    gpus.push_back(Gpu{name, 1, mebibytes << 20});
 }
 
 }  // namespace

@@ -81,17 +81,26 @@ local function run_check(check)
     fix = fixes[check.name] }
 end
 
-local function all_results()
+local function check_host(host)
+  local seen <const> = native.provider.visit(host)
+  return "ok", ("%s, in %.2f s, by %s"):format(seen.system, seen.seconds, seen.way)
+end
+
+local function all_results(hosts)
   local results <const> = list.map(checks, run_check)
   for _, name in ipairs(native.provider.names()) do
     results[#results + 1] = run_check { name = "provider " .. name, fn = function()
       return check_provider(name) end }
   end
+  for _, host in ipairs(hosts or {}) do
+    results[#results + 1] = run_check { name = "host " .. host, fn = function()
+      return check_host(host) end }
+  end
   return results
 end
 
 return function(arguments, context)
-  local results <const> = all_results()
+  local results <const> = all_results(arguments.host)
   local bad <const> = list.find(results, function(each) return each.state == "fail" end) ~= nil
   if arguments.json then
     context.json(native.json.array(list.map(results, function(each)

@@ -319,9 +319,20 @@ return {
 
   -- choline itself --------------------------------------------------------------------------------
   { name = "doctor", group = "choline", summary = "what works here, and what to do about the rest",
-    arguments = {}, options = { json },
-    examples = { { "choline doctor", "check this computer" } },
+    help = "With hosts, it logs in to each by ssh and says by which way, and why that one.",
+    arguments = { { name = "HOST", optional = true, many = true,
+      help = "[user@]host[:port], or a name of ~/.ssh/config" } },
+    options = { json },
+    examples = { { "choline doctor", "check this computer" },
+      { "choline doctor me@gpu1.lab", "and the way to a host" } },
     exits = { [0] = "all is well", [1] = "something is not" } },
+  { name = "key", group = "choline", summary = "choline's own ssh key, to put on hosts",
+    help = "Makes the key when there is none, and prints the line for ~/.ssh/authorized_keys of a host. "
+      .. "The private half is ssh/id_ed25519 in choline's config folder.",
+    arguments = {}, options = { json },
+    examples = { { "choline key", "print the public key" },
+      { "choline key | ssh gpu1.lab 'cat >> ~/.ssh/authorized_keys'", "let choline in" } },
+    exits = { [0] = "printed" } },
   { name = "service", group = "choline",
     summary = "let unfinished runs go on after a reboot",
     help = "install writes a systemd user unit that runs `choline resume --all --detach`, and enables "

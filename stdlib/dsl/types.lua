@@ -192,6 +192,13 @@ local function parse_env(value, context)
     ("expected a text, a number or a secret such as secret.NAME, got %s"):format(text.show(value))
 end
 
+local function parse_secret(value, context)
+  local secret <const> = context.secrets[value]
+  if secret then return { secret = secret.name } end
+  -- what was given may be the password itself, so it is not shown
+  return nil, ("expected a secret such as secret.NAME, got a %s"):format(type(value))
+end
+
 local function parse_lease(value)
   if value == false then return false end
   local expected <const> = ('expected a duration such as "30m", or false for no lease, got %s')
@@ -224,6 +231,7 @@ M.types = {
   pattern = { expected = "a Lua pattern", accepts = "string", parse = parse_pattern },
   metric = { expected = "a metric", check = check_metric },
   env_value = { expected = "a text, a number or a secret", parse = parse_env },
+  secret = { expected = "a secret such as secret.NAME", parse = parse_secret },
   lease = { expected = "a duration or false", parse = parse_lease },
   chooser = { expected = "a chooser", parse = parse_chooser },
 }

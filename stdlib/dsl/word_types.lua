@@ -49,6 +49,7 @@ M.list = {
   { name = "policy", lua = "Policy|Policy[]|PolicyFunction",
     help = "retry, failover, deadline, a list of them, or a function from (failure, history) to a verdict",
     example = "retry { max = 3 }" },
+  { name = "secret", lua = "Secret", help = "a secret", example = "secret.LAB_PASSWORD" },
   { name = "env_value", lua = "string|number|boolean|Secret", help = "a text, a number or a secret",
     example = "secret.WANDB_API_KEY" },
   { name = "time", lua = "string|Time",

@@ -287,11 +287,12 @@ end)]] },
     },
     example = 'here { price = "$0.10/h", capacity = 2 }' },
   { name = "ssh", group = "provider", call = "table", provider = "ssh",
-    summary = "hosts of your own, reached by your ssh program",
-    help = "A host needs sshd, /bin/sh and nothing else. Your ~/.ssh/config, keys, agent and jump hosts "
-      .. "count. An instance is a folder on the host, ~/.choline/instances/TAG: paths such as /work lead "
-      .. "into it, and it is removed at the end. The host itself keeps which places are taken, so two "
-      .. "computers that use it do not collide.",
+    summary = "hosts of your own, reached by ssh",
+    help = "A host needs sshd, /bin/sh and nothing else. Your ~/.ssh/config, keys, agent of keys and "
+      .. "jump hosts count, and a key of choline's own that `choline key` prints. An instance is a "
+      .. "folder on the host, ~/.choline/instances/TAG: paths such as /work lead into it, and it is "
+      .. "removed at the end. The host itself keeps which places are taken, so two computers that use "
+      .. "it do not collide.",
     fields = {
       { name = "hosts", type = "strings", required = true,
         help = "[user@]host[:port] each, or names of ~/.ssh/config",
@@ -307,6 +308,13 @@ end)]] },
         example = '"~/.ssh/lab"' },
       { name = "jump", type = "string", help = "hosts to go through, as for ssh -J",
         example = '"gate.lab"' },
+      { name = "password", type = "secret", help = "tried after the keys",
+        example = "secret.LAB_PASSWORD" },
+      { name = "transport", type = "string", choices = { "auto", "libssh2", "openssh" },
+        default = "auto",
+        help = "libssh2 is within choline and quicker to begin; openssh is your ssh program, which "
+          .. "can do more; auto takes the first where it serves",
+        example = '"openssh"' },
     },
     example = 'ssh { hosts = { "me@gpu1.lab", "gpu2" }, places = 2 }' },
   { name = "vast", group = "provider", call = "special", since = "next", provider = "vast",

@@ -197,6 +197,10 @@ function LiveInstance:destroy() end
 ---@field port? integer  for hosts that name none.
 ---@field key? string  file of a private key, the only one to be used.
 ---@field jump? string  hosts to go through, as for ssh -J.
+---@field password? Secret  tried after the keys.
+--- libssh2 is within choline and quicker to begin; openssh is your ssh program, which can do
+--- more; auto takes the first where it serves. Default: auto.
+---@field transport? "auto"|"libssh2"|"openssh"
 
 ---@class (exact) RetryFields
 ---@field max? integer  at most this many attempts more than the first. Default: 3.
@@ -357,11 +361,12 @@ function in_(time) end
 ---@return Provider
 function here(fields) end
 
---- Hosts of your own, reached by your ssh program.
---- A host needs sshd, /bin/sh and nothing else. Your ~/.ssh/config, keys, agent and jump hosts
---- count. An instance is a folder on the host, ~/.choline/instances/TAG: paths such as /work lead
---- into it, and it is removed at the end. The host itself keeps which places are taken, so two
---- computers that use it do not collide.
+--- Hosts of your own, reached by ssh.
+--- A host needs sshd, /bin/sh and nothing else. Your ~/.ssh/config, keys, agent of keys and jump
+--- hosts count, and a key of choline's own that `choline key` prints. An instance is a folder on
+--- the host, ~/.choline/instances/TAG: paths such as /work lead into it, and it is removed at the
+--- end. The host itself keeps which places are taken, so two computers that use it do not
+--- collide.
 ---
 --- ```lua
 --- ssh { hosts = { "me@gpu1.lab", "gpu2" }, places = 2 }

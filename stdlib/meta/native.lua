@@ -317,6 +317,14 @@ function native.provider.list(name) end
 function native.provider.drill(name, fault) end
 ---@return { seconds: number, usd: number, entries: table[] }  the provider's own bill
 function native.provider.bill(name) end
+--- choline's own ssh key, made when it is not there; `line` is its public half.
+---@return { path: string, line: string }
+function native.provider.key() end
+--- Logs in to a host by ssh; `way` says by what, and why.
+---@async
+---@param host string  [user@]host[:port]
+---@return { way: string, system: string, seconds: number }
+function native.provider.visit(host) end
 
 native.instance = {}
 --- class adoptable. Rents exactly one instance; see steps.md.

@@ -1,16 +1,33 @@
 """A host without an instance on it: native calls take "ssh://host" in place of a tag."""
 
+import shutil
 import subprocess
 
-from harness import Case
-from sshd import Sshd
+from harness import ROOT, Case
+from sshd import Sshd, free_port
 
-# A stdlib of one file: runs a command on the place that the first argument names.
+# In place of the commands: runs one on the place that the first argument names.
 ASKS = """
 local native, argv = ...
 local done = native.instance.exec(argv[1], { shell = argv[2] })
 native.sys.write(1, done.out)
 return done.code
+"""
+# Runs a command on all places at once; gives how many did not answer.
+VISITS = """
+local native, argv = ...
+local children = {}
+for number, place in ipairs(argv) do
+  children[number] = { name = "host" .. number, fn = function()
+    return native.instance.exec(place, { shell = "echo $$" }).out
+  end }
+end
+local failed = 0
+for number, each in ipairs(require "wait.task".all(children)) do
+  if not each.ok then failed = failed + 1 end
+  native.sys.write(each.ok and 1 or 2, each.ok and each.value or tostring(each.value) .. "\\n")
+end
+return failed
 """
 
 
@@ -61,3 +78,24 @@ class BareHost(Case):
             self.assertEqual(result.out.strip(), str(self.host.home))
         shell = self.choline("ssh", name, "--", "echo", "two words", env=keys)
         self.assertEqual(shell.out, "two words\n")
+
+
+class ManyHosts(Case):
+    replays = False
+
+    def test_a_hundred_hosts_at_once_all_answer(self):
+        shutil.copytree(ROOT / "stdlib", self.work / "visits")
+        (self.work / "visits/main.lua").write_text(VISITS)
+        key = self.choline("key").out
+        port, places = free_port(), []
+        for server in range(7):  # an sshd listens at 16 addresses at most
+            addresses = [f"127.0.1.{number}" for number in range(1, 101) if number % 7 == server]
+            host = Sshd(self.sandbox / f"host{server}", address=addresses[0], port=port,
+                        *(f"ListenAddress {address}" for address in addresses[1:]))
+            self.addCleanup(host.stop)
+            (host.folder / "login.pub").write_text(key)
+            places += [f"ssh://{address}:{port}" for address in addresses]
+        result = self.choline(*places, env={"CHOLINE_STDLIB": str(self.work / "visits")})
+        self.assertEqual(len(set(result.out.split())), 100, result)
+        known = self.home / ".local/state/choline/ssh/known_hosts"
+        self.assertEqual(len(known.read_text().splitlines()), 100)

@@ -3,10 +3,11 @@
 import signal
 
 from harness import Case
+from proxy import Proxy
 from sshd import Sshd
 
 TRAINS = """
-local gpu = instance "gpu" { from = { ssh { hosts = { %s }, key = "%s", price = "$0.50/h" } } }
+local gpu = instance "gpu" { from = { ssh { hosts = { %s }, key = "%s", price = "$0.50/h"%s } } }
 sync "code" { from = ".", to = "gpu:/work" }
 sync "out"  { from = "gpu:/work/out", to = "./out", every = "1s" }
 task "train" { on = gpu, run = "sh train.sh %s", retry = retry { wait = "0s" } }
@@ -30,11 +31,12 @@ class Ssh(Case):
         self.addCleanup(host.stop)
         return host
 
-    def cholfile_on(self, *hosts, key=None):
+    def cholfile_on(self, *hosts, key=None, more=""):
+        """`hosts` are sshds, or lines to one."""
         names = ", ".join(f'"127.0.0.1:{host.port}"' for host in hosts)
         self.record = self.sandbox / "record"
         self.write("train.sh", SCRIPT)
-        self.cholfile(TRAINS % (names, key or hosts[0].key, self.record))
+        self.cholfile(TRAINS % (names, key or hosts[0].key, more, self.record))
 
     def end_training(self):
         (self.sandbox / "record.stop").touch()
@@ -48,7 +50,7 @@ class Ssh(Case):
     def assert_whole_log(self):
         """Each step once and in order, whatever the link went through."""
         steps = [line for line in self.choline("logs").out.splitlines() if "step=" in line]
-        numbers = [int(line.rpartition("=")[2]) for line in steps]
+        numbers = [int(line.rpartition("step=")[2].split()[0]) for line in steps]
         self.assertEqual(numbers, list(range(1, len(numbers) + 1)))
         self.assertEqual(len(numbers), int((self.work / "out/last").read_text()))
 
@@ -162,6 +164,71 @@ class Training(Ssh):
             if tried == 3:
                 return
         self.fail("it was never killed after a launch")
+
+
+class Lines(Ssh):
+    def test_training_goes_on_over_a_line_that_cuts_each_connection_after_some_bytes(self):
+        host = self.host()
+        self.cholfile_on(host)
+        self.end_training()
+        self.choline("run")  # brings the agent there, which is larger than what the line lets pass
+        (self.sandbox / "record.stop").unlink()
+        self.record.unlink()
+        with Proxy(host.port, cut_after=40_000) as line:
+            self.cholfile_on(line, key=host.key)
+            self.write("train.sh", SCRIPT.replace("echo \"step=$number\"",
+                                                  "printf 'step=%d %0900d\\n' $number 0"))
+            running = self.start("run", "--new")
+            self.wait_until(lambda: line.connections()[0] >= 12, "twelve connections")
+            self.end_training()
+            self.assertEqual(running.wait().code, 0)
+        self.assertEqual(self.begun(), 1)
+        self.assert_whole_log()
+        self.assert_left_as_found(host)
+
+    def test_a_connection_that_only_went_silent_is_noticed_and_opened_again(self):
+        host = self.host()
+        with Proxy(host.port) as line:
+            self.cholfile_on(line, key=host.key)
+            running = self.start("run")
+            running.wait_for_log("step=5")
+            before = line.connections()[0]
+            line.forget_servers()
+            self.wait_until(lambda: line.connections()[0] > before, "another connection")
+            last = int(self.choline("logs").out.rpartition("step=")[2].split()[0])
+            running.wait_for_log(f"step={last + 20}")
+            self.end_training()
+            self.assertEqual(running.wait().code, 0)
+        self.assertEqual(self.begun(), 1)
+        self.assert_whole_log()
+
+    def test_a_host_behind_another_is_reached_through_it(self):
+        gate, host = self.host(), self.host()
+        (gate.folder / "login.pub").write_text((host.folder / "login.pub").read_text())
+        self.cholfile_on(host, more=f', jump = "127.0.0.1:{gate.port}"')
+        self.end_training()
+        self.choline("run")
+        self.assertIn("Accepted publickey", (gate.folder / "sshd.log").read_text())
+        self.assert_left_as_found(host)
+        gate.stop()
+        gate.new_host_key()
+        gate.start()
+        result = self.choline("run", "--new", code=None)
+        self.assertNotEqual(result.code, 0)
+
+    def test_training_by_the_ssh_program_survives_a_reset_too(self):
+        host = self.host()
+        with Proxy(host.port) as line:
+            self.cholfile_on(line, key=host.key, more=', transport = "openssh"')
+            running = self.start("run")
+            for step in (5, 15):
+                running.wait_for_log(f"step={step}")
+                line.cut()
+            running.wait_for_log("step=30")
+            self.end_training()
+            self.assertEqual(running.wait().code, 0)
+        self.assertEqual(self.begun(), 1)
+        self.assert_whole_log()
 
 
 class Places(Ssh):

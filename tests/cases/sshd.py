@@ -12,44 +12,64 @@ SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
 
 
 class Sshd:
-    """One host: its keys, its configuration and its home lie in `folder`."""
+    """One host: its keys, its configuration and its home lie in `folder`. `host_key` is the type of
+    its key; `wrap` begins the command that starts it; `address` is where it listens."""
 
-    def __init__(self, folder, *lines):
+    def __init__(self, folder, *lines, host_key="ed25519", wrap=(), address="127.0.0.1",
+                 port=None):
         self.folder = pathlib.Path(folder)
+        self.host_key, self.wrap, self.address = host_key, list(wrap), address
         self.home = self.folder / "home"
         self.home.mkdir(parents=True)
         self.key = self.folder / "login"
         self.make_key(self.key)
         self.new_host_key()
-        self.port = free_port()
+        self.port = port or free_port()
         config = [
-            f"Port {self.port}", "ListenAddress 127.0.0.1", f"HostKey {self.folder}/host",
+            f"Port {self.port}", f"ListenAddress {address}", f"HostKey {self.folder}/host",
             f"AuthorizedKeysFile {self.key}.pub", "PidFile none", "StrictModes no", "UsePAM no",
             "PasswordAuthentication no", "KbdInteractiveAuthentication no", "MaxStartups 100",
-            f"SetEnv HOME={self.home}", *lines]
+            f"SetEnv HOME={self.home}"]
+        # The first line for a setting counts.
+        config = [*lines, *config]
         (self.folder / "config").write_text("\n".join(config) + "\n")
         self.process = None
         self.start()
 
     @staticmethod
-    def make_key(path):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    def make_key(path, kind="ed25519", passphrase=""):
+        size = ["-b", "2048"] if kind == "rsa" else []
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, *size, "-N", passphrase, "-f", path],
+                       check=True)
 
     def new_host_key(self):
         for path in self.folder.glob("host*"):
             path.unlink()
-        self.make_key(self.folder / "host")
+        self.make_key(self.folder / "host", self.host_key)
+
+    def known_host_line(self, name=None):
+        """As known_hosts has it."""
+        kind, key, *_ = (self.folder / "host.pub").read_text().split()
+        return f"{name or f'[{self.address}]:{self.port}'} {kind} {key}\n"
+
+    def fingerprint(self):
+        words = ["ssh-keygen", "-l", "-f", self.folder / "host.pub"]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[1]
+
+    @property
+    def name(self):
+        return f"{self.address}:{self.port}"
 
     def start(self):
         if os.geteuid() == 0:
             pathlib.Path("/run/sshd").mkdir(exist_ok=True)
         log = open(self.folder / "sshd.log", "ab")
         self.process = subprocess.Popen(
-            [SSHD, "-D", "-e", "-f", self.folder / "config"], stdin=subprocess.DEVNULL,
+            [*self.wrap, SSHD, "-D", "-e", "-f", self.folder / "config"], stdin=subprocess.DEVNULL,
             stdout=log, stderr=log, cwd=self.folder)
         log.close()
         end = time.monotonic() + 20
-        while not answers(self.port):
+        while not answers(self.port, self.address):
             if time.monotonic() > end or self.process.poll() is not None:
                 raise RuntimeError(f"sshd: {(self.folder / 'sshd.log').read_text()}")
             time.sleep(0.02)
@@ -90,9 +110,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def answers(port):
+def answers(port, address="127.0.0.1"):
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as probe:
+        with socket.create_connection((address, port), timeout=1) as probe:
             return probe.recv(4) == b"SSH-"
     except OSError:
         return False

@@ -1,4 +1,4 @@
-// The words given to the ssh program, and what its complaints mean.
+// Names of hosts, the words given to the ssh program, and what its complaints mean.
 #include "io/ssh.h"
 
 #include <doctest/doctest.h>
@@ -39,7 +39,9 @@ TEST_CASE("the ssh program never asks, forwards nothing, and takes the host afte
   target.port = 2222;
   target.key = "~/.ssh/lab";
   target.jump = "gate";
-  std::vector<std::string> words = ssh_words(target, "/state/known hosts", "exec /bin/sh");
+  SshWording wording;
+  wording.known_files = {"/state/known hosts", "/home/me/.ssh/known_hosts"};
+  std::vector<std::string> words = ssh_words(target, wording, "exec /bin/sh");
   auto has = [&](const std::string& word) {
     return std::find(words.begin(), words.end(), word) != words.end();
   };
@@ -49,24 +51,60 @@ TEST_CASE("the ssh program never asks, forwards nothing, and takes the host afte
         "StrictHostKeyChecking=accept-new", "IdentitiesOnly=yes", "-a", "-x"}) {
     CHECK_MESSAGE(has(option), option);
   }
-  CHECK(has("UserKnownHostsFile=\"/state/known hosts\" ~/.ssh/known_hosts ~/.ssh/known_hosts2"));
+  CHECK(has("UserKnownHostsFile=\"/state/known hosts\" \"/home/me/.ssh/known_hosts\""));
   REQUIRE(words.size() > 3);
   CHECK(std::vector<std::string>(words.end() - 3, words.end()) ==
         std::vector<std::string>{"--", "gpu1", "exec /bin/sh"});
 }
 
-TEST_CASE("complaints of ssh are told apart: another host, a refused login, what may pass") {
+TEST_CASE(
+    "a host that is known must show its key, and a password is only asked of our own helper") {
   SshTarget target;
   target.host = "gpu1";
-  Error changed = ssh_error(target, "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nno\n");
-  CHECK(changed.kind == ErrorKind::refused);
-  CHECK(changed.message.find("ssh-keygen -R") != std::string::npos);
-  Error login = ssh_error(target, "me@gpu1: Permission denied (publickey).\r\n");
-  CHECK(login.kind == ErrorKind::auth);
-  CHECK(login.message.find("Permission denied (publickey).") != std::string::npos);
-  Error away = ssh_error(target, "ssh: connect to host gpu1 port 22: Connection refused\n");
-  CHECK(away.kind == ErrorKind::transient);
-  CHECK(away.message.find("Connection refused") != std::string::npos);
+  SshWording wording;
+  wording.is_known = true;
+  wording.has_password = true;
+  wording.own_key = "/config/ssh/id_ed25519";
+  std::vector<std::string> words = ssh_words(target, wording, "true");
+  auto count = [&](const std::string& word) {
+    return std::count(words.begin(), words.end(), word);
+  };
+  CHECK(count("StrictHostKeyChecking=yes") == 1);
+  CHECK(count("BatchMode=yes") == 0);
+  CHECK(count("NumberOfPasswordPrompts=1") == 1);
+  CHECK(count("/config/ssh/id_ed25519") == 1);
+  CHECK(count("-i") > 1);  // the user's usual ones too
+}
+
+TEST_CASE("through jump hosts it goes by a program that knows our keys and hosts, one in another") {
+  SshTarget target;
+  target.host = "gpu1";
+  target.jump = "gate,me@inner:2222";
+  SshWording wording;
+  wording.known_files = {"/state/known%hosts"};
+  wording.has_password = true;
+  std::vector<std::string> words = ssh_words(target, wording, "true");
+  auto way = std::find_if(words.begin(), words.end(), [](const std::string& word) {
+    return word.starts_with("ProxyCommand=");
+  });
+  REQUIRE(way != words.end());
+  for (const char* part : {"ProxyCommand=ssh -W '[%h]:%p' ", "-- inner", "-p 2222", "-l me",
+                           "known%%hosts", "BatchMode=yes", "[%%h]:%%p", "known%%%%hosts"}) {
+    CHECK_MESSAGE(way->find(part) != std::string::npos, *way);
+  }
+  CHECK(way->find("BatchMode=no") == std::string::npos);  // the password is the target's alone
+}
+
+TEST_CASE("complaints of ssh are told apart: another host, a refused login, what may pass") {
+  CHECK(ssh_complaint("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nno\n") ==
+        SshComplaint::host_changed);
+  CHECK(ssh_complaint("Host key verification failed.\n") == SshComplaint::host_changed);
+  CHECK(ssh_complaint("me@gpu1: Permission denied (publickey).\r\n") == SshComplaint::no_login);
+  CHECK(ssh_complaint("ssh: connect to host gpu1 port 22: Connection refused\n") ==
+        SshComplaint::other);
+  CHECK(shown_fingerprint("sent by the remote host is\nSHA256:abc+/1.\nPlease") == "SHA256:abc+/1");
+  CHECK(shown_fingerprint("nothing") == "");
+  CHECK(last_line("one\ntwo \n\n") == "two");
 }
 
 }  // namespace choline
