@@ -158,10 +158,10 @@ std::vector<std::string> ssh_words(const SshTarget& target, const SshWording& wo
   if (!target.key.empty()) {
     options.emplace_back("IdentitiesOnly=yes");
     words.insert(words.end(), {"-i", expand_home(target.key)});
-  } else if (!wording.own_key.empty()) {
-    // One key named takes the usual ones' place, so all are named.
+  } else if (!wording.own_key.empty() || !ssh_config_words().empty()) {
+    // One key named takes the usual ones' place, and in another $HOME it would not find them.
     for (const std::string& file : usual_key_files()) words.insert(words.end(), {"-i", file});
-    words.insert(words.end(), {"-i", wording.own_key});
+    if (!wording.own_key.empty()) words.insert(words.end(), {"-i", wording.own_key});
   }
   for (const std::string& option : options) words.insert(words.end(), {"-o", option});
   if (target.port) words.insert(words.end(), {"-p", std::to_string(target.port)});
