@@ -85,7 +85,7 @@ class OnceOnly(Scheduled):
 
     def test_what_was_missed_while_nobody_was_there_is_made_up_for_and_said(self):
         run = self.begin(TASK % ("", "true")
-                         + 'schedule { start = in_ "500ms", late = "100ms" }')
+                         + 'schedule { start = in_ "4s", late = "100ms" }')
         self.wait_for_event(run, "schedule_set")
         self.kill_owner(run)
         self.wait_past(run)
@@ -98,7 +98,7 @@ class OnceOnly(Scheduled):
         self.wait_until(lambda: datetime.datetime.now().timestamp() > at + 0.3, "the instant")
 
     def test_what_was_missed_is_skipped_when_the_schedule_says_so(self):
-        run = self.begin(TASK % ("", "true") + 'schedule { "train", start = in_ "500ms", '
+        run = self.begin(TASK % ("", "true") + 'schedule { "train", start = in_ "4s", '
                          'late = "100ms", misfire = "skip" }')
         self.wait_for_event(run, "schedule_set")
         self.kill_owner(run)
@@ -211,7 +211,7 @@ class Pauses(Scheduled):
         self.let_it_end(run)
 
     def test_what_a_person_paused_a_person_lets_go_on(self):
-        run = self.scheduled('pause = in_ "4s", resume = in_ "500ms"')
+        run = self.scheduled('pause = in_ "2h", resume = cron "@every 1s"')
         self.wait_for_log("wrote", 2)
         self.choline("pause", run)
         self.assertEqual(self.state(run)["state"], "paused")
