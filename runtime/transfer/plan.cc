@@ -11,9 +11,11 @@ namespace choline {
 
 namespace {
 constexpr size_t kDigest = 16;
-constexpr uint64_t kMostWish = 32;      // bytes
-constexpr size_t kMostRules = 2 << 20;  // bytes of one file of rules
-constexpr char kPlain = 0;              // how a batch is packed: its first byte
+constexpr uint64_t kMostWish = 32;         // bytes
+constexpr size_t kMostRules = 2 << 20;     // bytes of one file of rules
+constexpr size_t kMostOfRules = 16 << 20;  // of all of them
+constexpr size_t kRulesCost = 128;         // each, whatever its text
+constexpr char kPlain = 0;                 // how a batch is packed: its first byte
 }  // namespace
 
 std::string pack_batch(std::string_view records) {
@@ -37,7 +39,9 @@ Status ManifestCheck::check_rules(const IgnoreFile& rules) {
                                        : rules.folder == last_path_ && !open_folders_.empty() &&
                                              open_folders_.back() == last_path_.size();
   if (!in_place || rules.text.size() > kMostRules) return protocol_error("bad ignore rules");
-  return done();
+  rules_bytes_ += rules.text.size() + kRulesCost;
+  return rules_bytes_ > kMostOfRules ? protocol_error("more ignore rules than can be taken")
+                                     : done();
 }
 
 Status ManifestCheck::check(const Record& record) {

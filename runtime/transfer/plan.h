@@ -30,6 +30,7 @@ class ManifestCheck {
   std::string last_path_;
   std::vector<size_t> open_folders_;  // the lengths of the folders above the last entry, itself too
   uint64_t entries_ = 0;
+  uint64_t rules_bytes_ = 0;
 };
 
 // What a sender keeps of its manifest: the batches as they went out.
