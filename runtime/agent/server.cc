@@ -159,6 +159,8 @@ void Server::dispatch(uint32_t channel, const std::string& verb, const Json& req
     activity = make_exec(*this, channel, request);
   } else if (verb == "terminal") {
     activity = make_terminal(*this, channel, request);
+  } else if (verb == "connect") {
+    activity = make_connection(*this, channel, request);
   } else if (verb == "follow") {
     activity = make_follow(*this, channel, request);
   } else if (verb == "files") {

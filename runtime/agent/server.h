@@ -83,6 +83,7 @@ class Server : private MuxHandler {
 
 std::unique_ptr<Activity> make_exec(Server& server, uint32_t channel, const Json& request);
 std::unique_ptr<Activity> make_terminal(Server& server, uint32_t channel, const Json& request);
+std::unique_ptr<Activity> make_connection(Server& server, uint32_t channel, const Json& request);
 std::unique_ptr<Activity> make_follow(Server& server, uint32_t channel, const Json& request);
 std::unique_ptr<Activity> make_files(Server& server, uint32_t channel, const Json& request);
 std::unique_ptr<Activity> make_watch(Server& server, uint32_t channel, const Json& request);

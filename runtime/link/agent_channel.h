@@ -37,6 +37,8 @@ class AgentChannel {
   // No more writes.
   void end();
   void note(Json note);
+  // The answer is there already: its reader does not wait.
+  bool answered() const;
   // Waits for the answer; what nobody has read by then is dropped.
   Co<Result<Json>> answer();
   // Writes all of `input` and ends it while reading; `take` gets each chunk. Gives the answer.

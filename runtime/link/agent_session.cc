@@ -243,6 +243,10 @@ void AgentChannel::note(Json note) {
   session_->kick();
 }
 
+bool AgentChannel::answered() const {
+  return state_->answer.has_value();
+}
+
 Co<Result<Json>> AgentChannel::answer() {
   while (true) {
     while (take_chunk(*session_, *state_)) {

@@ -68,6 +68,7 @@ NativeModule recover_module();
 NativeModule provider_module();
 NativeModule instance_module();
 NativeModule transfer_module();
+NativeModule forward_module();
 NativeModule fs_module();
 NativeModule sys_module();
 NativeModule json_module();

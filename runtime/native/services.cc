@@ -7,6 +7,7 @@
 #include "durable/instances.h"
 #include "durable/owned_run.h"
 #include "durable/rehearsal.h"
+#include "native/forward.h"
 #include "native/signals.h"
 #include "provider/providers.h"
 #include "store/store.h"

@@ -19,6 +19,7 @@ class OwnedRun;   // durable/owned_run.h: lock, epoch, steps, requests of the ru
 class Rehearsal;  // durable/rehearsal.h: a replay that touches nothing
 class Providers;  // provider/providers.h: by name
 class Instances;  // durable/instances.h: rent, link, commands, by tag
+class Forwards;   // native/forward.h: ports here that lead to an instance
 class Signals;    // native/signals.h: SIGINT and its like
 
 struct Folders {  // XDG, resolved once; see docs/design/state.md
@@ -75,6 +76,7 @@ struct Services {
   std::unique_ptr<Signals> signals_;
 
  public:
+  std::map<std::string, std::unique_ptr<Forwards>> forwards;  // by tag; end before the instances
   std::unique_ptr<OwnedRun> owned;  // null while this process owns no run; ends before the store
   // While it is there, no task of a run does anything: not null only in a process of its own.
   std::shared_ptr<Rehearsal> rehearsal;

@@ -231,6 +231,20 @@ return {
       { "choline ssh gpu -- nvtop", "one program, on a terminal" } },
     exits = { [0] = "the exit code of the shell or the command", [1] = "the link died",
       [3] = "no such instance", [129] = "left by ~." } },
+  { name = "forward", group = "Instances", summary = "ports here that lead to an instance",
+    help = "PORT is the same port on both sides; LOCAL:REMOTE two that differ; LOCAL:HOST:REMOTE a "
+      .. "port of a host that the instance reaches; LOCAL:/path a Unix socket there. Of PORT the next "
+      .. "free one is taken and said, when it is taken here; LOCAL is taken as it is, 0 is any. Only "
+      .. "this computer can connect, unless --bind says otherwise. Goes on until Ctrl-C: when the link "
+      .. "dies, open connections are reset, and new ones wait for the next link.",
+    arguments = { instance, { name = "PORT", many = true,
+      help = "PORT, LOCAL:REMOTE, LOCAL:HOST:REMOTE or LOCAL:/socket" } },
+    options = { of_run, { name = "bind", value = "ADDRESS",
+      help = "listen at this address of this computer; default: 127.0.0.1" }, json },
+    examples = { { "choline forward gpu 8888 6006", "Jupyter and TensorBoard" },
+      { "choline forward gpu 9000:db.internal:5432", "what the instance reaches" } },
+    exits = { [0] = "never; Ctrl-C ends it", [1] = "the instance is gone", [3] = "no such instance",
+      [8] = "a port is taken here" } },
   { name = "push", group = "Instances", summary = "send files to an instance or a host",
     help = "The content of a folder goes into TO; a file goes to TO, or into it when it ends with a "
       .. "slash or is a folder. Only what differs is sent, and a file is whole at the other side or "

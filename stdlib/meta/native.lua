@@ -384,6 +384,17 @@ function native.instance.release_all(run) end
 ---@return { ended: table[], lost: table[], kept: table[], foreign: table[], incomplete: string[] }
 function native.instance.reap(options) end
 
+native.forward = {}
+--- Listens here for connections that lead to `host`:`to`, or a Unix socket, as the instance knows
+--- it; tries so many ports, one after the other. Gives the port. Raises conflict when it is taken.
+---@param fields { address?: string, port: integer, tries?: integer, host?: string, to?: integer, socket?: string }
+---@return integer port
+function native.forward.listen(tag, fields) end
+--- What happened next to what is forwarded there. Raises when the instance is no more.
+---@async
+---@return { event: "linked"|"lost"|"refused", again: boolean|nil, text: string|nil, target: string|nil, left_out: integer|nil }
+function native.forward.next(tag) end
+
 native.recover = {}
 --- Every instance that the providers have with a tag of choline, of whichever installation. Touches
 --- nothing.
