@@ -75,6 +75,12 @@ Result<Frame> FrameReader::next() {
   return error_from_json(*told);
 }
 
+Result<FrameType> FrameReader::peek() {
+  Status header = fill(kHeader);
+  if (!header.ok()) return header.error();
+  return static_cast<FrameType>(static_cast<unsigned char>(buffer_[start_]));
+}
+
 Result<Frame> FrameReader::expect(FrameType type) {
   Result<Frame> frame = next();
   if (frame.ok() && frame->type != type) {

@@ -34,6 +34,7 @@ enum class FrameType : uint8_t {
   finished = 15,    // sender: JSON {skipped, failed}; no more files
   report = 16,      // receiver, or the answer to a question: JSON
   fail = 17,        // either: JSON of an Error; the session is over
+  pack = 40,        // sender: many small files
 };
 
 struct Frame {
@@ -59,6 +60,8 @@ class FrameReader {
   explicit FrameReader(Stream& stream) : stream_(stream) {}
   // A `fail` frame comes back as its error, an end between or within frames as kind `lost`.
   Result<Frame> next();
+  // What next() will give, unless that is an error.
+  Result<FrameType> peek();
   // The same, and anything but `type` is an error.
   Result<Frame> expect(FrameType type);
   Result<Json> expect_json(FrameType type);

@@ -22,6 +22,17 @@ inline int64_t nanoseconds(const timespec& time) {
   return seconds * 1'000'000'000 + time.tv_nsec;
 }
 
+inline timespec time_of(int64_t nanoseconds) {
+  timespec out{};
+  out.tv_sec = nanoseconds / 1'000'000'000;
+  out.tv_nsec = nanoseconds % 1'000'000'000;
+  if (out.tv_nsec < 0) {
+    out.tv_nsec += 1'000'000'000;
+    --out.tv_sec;
+  }
+  return out;
+}
+
 inline bool has_errno(const Error& error, const char* name) {
   if (!error.fields.is_object()) return false;
   auto found = error.fields.find("errno");

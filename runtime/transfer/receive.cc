@@ -8,6 +8,7 @@
 #include "transfer/plan.h"
 #include "transfer/posix.h"
 #include "transfer/receive_contents.h"
+#include "transfer/receive_pack.h"
 #include "transfer/receive_plan.h"
 #include "transfer/session.h"
 #include "transfer/target.h"
@@ -37,6 +38,7 @@ class Receiver {
         in_, options_, hooks_, plan.target ? &*plan.target : nullptr, received_,
         [this](const std::string& folder) { return open_folder(folder); }});
     if (!options_.dry_run) {
+      clear_parts();
       status = mark_checkpoints();
       if (status.ok()) status = make_folders_and_links();
       if (!status.ok()) return status.error();
@@ -53,6 +55,13 @@ class Receiver {
   }
 
  private:
+  void clear_parts() {
+    for (const std::string& folder : plan_->part_folders) {
+      Result<SharedFd> found = plan_->target->folder(folder);
+      if (found.ok()) clear_dead_parts((*found)->get());
+    }
+  }
+
   // Before anything in the folder of a checkpoint changes, it is marked as incomplete.
   Status mark_checkpoints() {
     for (const std::string& unit : plan_->changing) {
@@ -110,16 +119,29 @@ class Receiver {
   }
 
   Status receive_contents() {
+    // A dry run into nothing has no target, and gets no packs either.
+    std::optional<PackReceiver> packs;
+    if (plan_->target) {
+      packs.emplace(
+          PackReceiver::Context{in_, options_, *plan_->target, received_,
+                                [this](const std::string& folder) { return open_folder(folder); }});
+    }
     EntryLog::Cursor cursor(plan_->wishes);
     while (const EntryLog::Item* kept = cursor.next()) {
       PlanItem item = ReceivePlan::item_of(*kept);
       if (options_.dry_run && item.action == PlanAction::send) continue;
       item.may_clear = item.reason == MoveReason::kind && plan_->may_clear(kept->entry.path);
-      Status status = contents_->take(item, kept->entry);
+      bool may = goes_in_pack(item, kept->entry, options_);
+      Result<bool> packed = packs ? packs->has_next(may) : Result<bool>(false);
+      if (!packed.ok()) return packed.error();
+      Status status = *packed ? packs->take(item, kept->entry) : contents_->take(item, kept->entry);
       if (!status.ok()) return status;
+      if (*packed) report_progress();
       if (options_.dry_run) count_compared(item, kept->entry);
       correct_move(item);
     }
+    Status named = packs ? packs->finish() : done();
+    if (!named.ok()) return named;
     Result<Json> end = in_.expect_json(FrameType::finished);
     if (!end.ok()) return end.error();
     for (auto [key, list] :

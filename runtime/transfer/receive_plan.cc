@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "transfer/checkpoint.h"
 #include "transfer/posix.h"
+#include "transfer/receive_contents.h"
 
 namespace choline {
 
@@ -85,6 +86,7 @@ Status ReceivePlan::make() {
     status = take_extra(**extra);
   }
   here_.reset();
+  if (single_) part_folders.insert(folder_of(single_path_));
   if (status.ok()) status = drop_kept();
   if (status.ok()) status = open_target();
   if (plan_.size() != 0) plan_batches_.push_back(plan_.take());
@@ -264,6 +266,11 @@ Status ReceivePlan::compare(const Entry& entry) {
 Status ReceivePlan::take_extra(const Record& record) {
   if (!record.is_entry()) return done();  // the walk itself knows the rules here
   const Entry& entry = record.entry;
+  std::string_view name = std::string_view(entry.path).substr(entry.path.find_last_of('/') + 1);
+  if (name.starts_with(kPartPrefix)) {
+    if (part_folders.size() < kListLimit) part_folders.insert(folder_of(entry.path));
+    return done();
+  }
   bool is_dir = record.kind == RecordKind::folder;
   bool goes = options_.delete_extra && !record.ignored && !theirs_.ignores(entry.path, is_dir) &&
               !(options_.checkpoints && entry.path.ends_with(kIncompleteMarker));

@@ -38,8 +38,9 @@ class ReceivePlan {
   uint64_t sends = 0, send_bytes = 0;  // of those wishes that need no comparison
   bool asks = false;                   // whether the sender has anything to do
   std::vector<SyncNote> skipped, failed;
-  std::set<std::string> marked;    // folders of checkpoints that carry the incomplete marker
-  std::set<std::string> changing;  // folders of checkpoints of which something changes
+  std::set<std::string> marked;        // folders of checkpoints that carry the incomplete marker
+  std::set<std::string> changing;      // folders of checkpoints of which something changes
+  std::set<std::string> part_folders;  // hold parts of writers that may be dead
 
   // What moves, by index and then what is removed; the first kListLimit.
   struct Move {

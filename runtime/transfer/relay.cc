@@ -80,7 +80,7 @@ class Overhearing {
       left_ = left_ << 8 | static_cast<unsigned char>(head_[at]);
     if (left_ > kFrameLimit) return protocol_error("a frame that is too long");
     keeps_ = type_ == FrameType::report || type_ == FrameType::fail;
-    if (type_ == FrameType::data) bytes_ += left_;
+    if (type_ == FrameType::data || type_ == FrameType::pack) bytes_ += left_;
     return done();
   }
   void end() {

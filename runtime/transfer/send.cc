@@ -5,6 +5,7 @@
 #include "transfer/checkpoint.h"
 #include "transfer/plan.h"
 #include "transfer/send_contents.h"
+#include "transfer/send_pack.h"
 #include "transfer/session.h"
 #include "transfer/target.h"
 #include "transfer/tree.h"
@@ -151,6 +152,10 @@ class Sender {
 
   Status send_contents() {
     ContentsSender contents({in_, out_, options_, hooks_, *root_, progress_});
+    PackSender packs({out_, hooks_, *root_, progress_,
+                      [&](const PlanItem& item, const Entry& entry, const std::string& source) {
+                        return contents.grant(item, entry, source);
+                      }});
     for (;;) {
       Result<std::optional<PlanItem>> item = plan_->next();
       if (!item.ok()) return item.error();
@@ -162,10 +167,20 @@ class Sender {
         return protocol_error("a wish for the contents of what is no file");
       }
       if (options_.dry_run && (*item)->action == PlanAction::send) continue;
-      Status status =
-          contents.grant(**item, **entry, place_.single ? place_.source : (*entry)->path);
+      const std::string& source = place_.single ? place_.source : (*entry)->path;
+      Status status = done();
+      if (goes_in_pack(**item, **entry, options_)) {
+        status = packs.add(**item, **entry, source);
+      } else {
+        status = packs.flush();
+        if (status.ok()) status = contents.grant(**item, **entry, source);
+      }
       if (!status.ok()) return status;
     }
+    Status packed = packs.flush();
+    if (!packed.ok()) return packed;
+    add_notes(contents.skipped, packs.skipped);
+    add_notes(contents.failed, packs.failed);
     Json end = Json::object();
     end["skipped"] = to_json(contents.skipped);
     end["failed"] = to_json(contents.failed);

@@ -4,9 +4,9 @@
 // with the session.
 //
 // The agent compiles these files of runtime/: base/{error,json,text,random,digest_fast}.cc and
-// transfer/{checkpoint,entries,frame,ignore,manifest,options,plan,receive,receive_contents,
-// receive_plan,send,send_contents,serve,stream,target,tree,tree_only,two_way,
-// two_way_change,two_way_side,walk,watch_tree}.cc.
+// transfer/{checkpoint,entries,frame,ignore,manifest,options,pack,pack_committer,plan,receive,
+// receive_contents,receive_pack,receive_plan,send,send_contents,send_pack,serve,stream,target,tree,
+// walk}.cc.
 #pragma once
 
 #include <string>

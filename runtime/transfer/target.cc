@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,17 +25,6 @@ constexpr uint64_t kBatchBytes = 64 << 20;
 Error path_error(const char* what, std::string_view path) {
   int code = errno;
   return errno_error(std::string(what) + " " + choline::quoted(path), code);
-}
-
-timespec time_of(int64_t nanoseconds) {
-  timespec out{};
-  out.tv_sec = nanoseconds / 1'000'000'000;
-  out.tv_nsec = nanoseconds % 1'000'000'000;
-  if (out.tv_nsec < 0) {
-    out.tv_nsec += 1'000'000'000;
-    --out.tv_sec;
-  }
-  return out;
 }
 
 int open_folder(int parent, const std::string& name) {
@@ -71,14 +61,6 @@ Status remove_all(int parent, const std::string& name, size_t depth) {
   return path_error("remove", name);
 }
 
-// Makes way for a file or link: a folder in its place goes when it is empty or `whole` is set.
-Status make_way(int parent, const std::string& name, bool whole) {
-  if (unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0) return done();
-  if (errno == ENOENT || errno == ENOTDIR) return done();
-  if (whole && (errno == ENOTEMPTY || errno == EEXIST)) return remove_all(parent, name, 0);
-  return path_error("a folder that is not empty is in the way of", name);
-}
-
 Status make_path(const std::string& path) {
   for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
     std::string part = path.substr(0, slash);
@@ -92,6 +74,13 @@ Status make_path(const std::string& path) {
 }
 
 }  // namespace
+
+Status make_way(int parent, const std::string& name, bool whole) {
+  if (unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0) return done();
+  if (errno == ENOENT || errno == ENOTDIR) return done();
+  if (whole && (errno == ENOTEMPTY || errno == EEXIST)) return remove_all(parent, name, 0);
+  return path_error("a folder that is not empty is in the way of", name);
+}
 
 Result<Target> Target::open(const std::string& path, bool create) {
   if (create) {
@@ -376,13 +365,31 @@ Status PartFiles::commit() {
 }
 
 void clear_dead_parts(int folder) {
+  clear_dead_small_parts(folder);
   for (const std::string& name : names_in(folder)) {
-    if (!name.starts_with(kPartPrefix)) continue;
+    if (!name.starts_with(kPartPrefix) || name.starts_with(kSmallPartPrefix)) continue;
     UniqueFd file(openat(folder, name.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     bool is_link = !file && errno == ELOOP;  // links are made and renamed at once: left by the dead
     if (is_link || (file && flock(file.get(), LOCK_EX | LOCK_NB) == 0)) {
       unlinkat(folder, name.c_str(), 0);
     }
+  }
+}
+
+void clear_dead_small_parts(int folder) {
+  UniqueFd own(openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!own || flock(own.get(), LOCK_EX | LOCK_NB) != 0) return;
+  for (const std::string& name : names_in(own.get())) {
+    if (name.starts_with(kSmallPartPrefix)) unlinkat(own.get(), name.c_str(), 0);
+  }
+}
+
+void hold_small_parts(int folder) {
+  // Whoever clears dead ones away holds it for a moment only.
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    if (flock(folder, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+    timespec pause{0, 10'000'000};
+    nanosleep(&pause, nullptr);
   }
 }
 

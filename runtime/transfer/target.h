@@ -95,7 +95,16 @@ class PartFiles {
   uint64_t waiting_bytes_ = 0;
 };
 
+// Makes way for a file or link: a folder in its place goes when it is empty or `whole` is set.
+Status make_way(int parent, const std::string& name, bool whole);
+
 // Removes what dead writers left in a folder.
 void clear_dead_parts(int folder);
+
+// Parts of small files have no locks of their own: their writer holds one on their folder, by this
+// descriptor of it and its life. Where locks do not work, nobody clears parts away either.
+constexpr std::string_view kSmallPartPrefix = ".choline-part-small-";
+void hold_small_parts(int folder);
+void clear_dead_small_parts(int folder);
 
 }  // namespace choline

@@ -171,10 +171,11 @@ class Scan {
     }
     for (size_t at = 0; at < names.size(); ++at) {
       const char* name = names.name(at);
-      if (std::string_view(name).starts_with(kPartPrefix)) continue;
+      bool is_part = std::string_view(name).starts_with(kPartPrefix);
+      if (is_part && !options_.everything) continue;
       if (length != 0) entry_.path += '/';
       entry_.path += name;
-      Status status = visit(fd.get(), name, names.type(at), depth);
+      Status status = is_part ? sink_.other(entry_) : visit(fd.get(), name, names.type(at), depth);
       if (!status.ok()) return status;
       // A large folder may have been passed meanwhile.
       entry_.path.resize(length);

@@ -65,7 +65,7 @@ class TreeSink {
   // `ignored` by the rules here, or closed to us: of a folder nothing follows. Only with
   // `everything`. An error ends the walk.
   virtual Status entry(const Entry& entry, bool ignored) = 0;
-  // Neither a file, a folder nor a link. Only with `everything`.
+  // Neither a file, a folder nor a link, or a part of ours. Only with `everything`.
   virtual Status other(const Entry& entry) = 0;
   // Before the entries that they are about.
   virtual Status rules(const IgnoreFile& file) = 0;
