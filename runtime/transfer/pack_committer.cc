@@ -45,11 +45,8 @@ bool syncs_whole(int root) {
 
 }  // namespace
 
-PackCommitter::PackCommitter(int root, bool durable, bool may_remove_tree)
-    : root_(root),
-      durable_(durable),
-      may_remove_tree_(may_remove_tree),
-      whole_disk_(durable && syncs_whole(root)) {
+PackCommitter::PackCommitter(int root, bool durable)
+    : root_(root), durable_(durable), whole_disk_(durable && syncs_whole(root)) {
   // No signal may land on this thread, past a loop.
   sigset_t all, before;
   sigfillset(&all);
@@ -166,7 +163,7 @@ Status PackCommitter::give_name(const PackBatch& batch, const PackBatch::File& f
   std::string part = batch.part_of(file);
   if (renameat(folder, part.c_str(), folder, file.name.c_str()) == 0) return done();
   if (errno == EISDIR || errno == ENOTEMPTY || errno == EEXIST) {
-    Status way = make_way(folder, file.name, may_remove_tree_);
+    Status way = make_way(folder, file.name, file.may_clear);
     if (!way.ok()) return way;
     if (renameat(folder, part.c_str(), folder, file.name.c_str()) == 0) return done();
   }

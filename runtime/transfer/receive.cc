@@ -131,6 +131,7 @@ class Receiver {
       PlanItem item = ReceivePlan::item_of(*kept);
       if (options_.dry_run && item.action == PlanAction::send) continue;
       item.may_clear = item.reason == MoveReason::kind && plan_->may_clear(kept->entry.path);
+      if (hooks_.stop && *hooks_.stop) return Error(ErrorKind::cancelled, "transfer: stopped");
       bool may = goes_in_pack(item, kept->entry, options_);
       Result<bool> packed = packs ? packs->has_next(may) : Result<bool>(false);
       if (!packed.ok()) return packed.error();

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/mutant.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "transfer/checkpoint.h"
@@ -22,6 +23,7 @@ constexpr size_t kPackBatchFolders = 200;  // each holds a descriptor
 }  // namespace
 
 std::string PackBatch::part_of(const File& file) const {
+  if (mutant("torn-file")) return file.name;
   return std::string(kSmallPartPrefix) + id + "-" + std::to_string(file.number);
 }
 
@@ -32,6 +34,12 @@ std::string PackBatch::path_of(const File& file) const {
 
 PackReceiver::PackReceiver(Context context) : context_(std::move(context)) {
   batch_.id = random_id(12);
+}
+
+PackReceiver::~PackReceiver() {
+  for (const PackBatch::File& file : batch_.files) {
+    unlinkat(file.folder->get(), batch_.part_of(file).c_str(), 0);
+  }
 }
 
 Result<bool> PackReceiver::has_next(bool may) {
@@ -62,7 +70,7 @@ Status PackReceiver::take(const PlanItem& item, const Entry& entry) {
     received.skipped.insert(item.index);
     return done();
   }
-  Status status = write(entry, *next);
+  Status status = write(item, entry, *next);
   if (status.ok()) {
     ++received.report.files_moved;
     received.report.bytes_moved += next->bytes.size();
@@ -85,22 +93,23 @@ Status PackReceiver::enter(const std::string& above) {
   return done();
 }
 
-Status PackReceiver::write(const Entry& entry, const PackReader::Item& item) {
+Status PackReceiver::write(const PlanItem& wish, const Entry& entry, const PackReader::Item& item) {
   std::string above = folder_of(entry.path);
+  PackBatch::File file;
+  file.number = ++number_;
+  file.name = entry.path.substr(above.empty() ? 0 : above.size() + 1);
+  file.may_clear = wish.may_clear;
   Status status = enter(above);
-  if (status.ok()) status = write_part(item);
+  if (status.ok()) status = write_part(item, file);
   if (!status.ok() && has_errno(status.error(), "EACCES") && !above.empty()) {
     // A folder that is closed even to its owner: open it until the end.
     if (!context_.open_folder(above)) return status;
     above_.reset();
     status = enter(above);
-    if (status.ok()) status = write_part(item);
+    if (status.ok()) status = write_part(item, file);
   }
   if (!status.ok()) return status;
-  PackBatch::File file;
   file.folder = folder_;
-  file.number = number_;
-  file.name = entry.path.substr(above.empty() ? 0 : above.size() + 1);
   file.above = static_cast<uint32_t>(batch_.folders.size() - 1);
   batch_.files.push_back(std::move(file));
   batch_.bytes += item.bytes.size();
@@ -111,9 +120,7 @@ Status PackReceiver::write(const Entry& entry, const PackReader::Item& item) {
   return done();
 }
 
-Status PackReceiver::write_part(const PackReader::Item& item) {
-  PackBatch::File part;
-  part.number = ++number_;
+Status PackReceiver::write_part(const PackReader::Item& item, const PackBatch::File& part) {
   std::string name = batch_.part_of(part);
   int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   UniqueFd file(openat(folder_->get(), name.c_str(), flags, item.mode));
@@ -148,9 +155,8 @@ Status PackReceiver::write_part(const PackReader::Item& item) {
 void PackReceiver::send_batch() {
   if (batch_.files.empty()) return;
   if (!committer_) {
-    const SyncOptions& options = context_.options;
     Result<SharedFd> root = context_.target.folder("");
-    committer_.emplace((*root)->get(), options.durable, options.delete_extra);
+    committer_.emplace((*root)->get(), context_.options.durable);
   }
   PackBatch next;
   next.id = batch_.id;

@@ -2,6 +2,7 @@
 // given their names many at a time, on a thread of its own while the next ones come in.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -25,7 +26,8 @@ struct PackBatch {
     SharedFd folder;
     uint64_t number = 0;  // of its part
     std::string name;
-    uint32_t above = 0;  // which of `folders` it is in
+    uint32_t above = 0;      // which of `folders` it is in
+    bool may_clear = false;  // a folder in its place may go, with all that is in it
   };
   std::string id;  // of the parts
   std::vector<std::string> folders;
@@ -39,7 +41,7 @@ struct PackBatch {
 // Gives batches their names, in order. What could not get its name is told afterwards.
 class PackCommitter {
  public:
-  PackCommitter(int root, bool durable, bool may_remove_tree);
+  PackCommitter(int root, bool durable);
   PackCommitter(const PackCommitter&) = delete;
   PackCommitter& operator=(const PackCommitter&) = delete;
   ~PackCommitter();  // what still waits is removed
@@ -58,7 +60,6 @@ class PackCommitter {
 
   int root_;
   bool durable_;
-  bool may_remove_tree_;
   bool whole_disk_;  // syncfs() is to be trusted here
   std::atomic<bool> abandoned_{false};
   Handoff<PackBatch> batches_{1};
@@ -79,6 +80,9 @@ class PackReceiver {
     std::function<bool(const std::string& folder)> open_folder;
   };
   explicit PackReceiver(Context context);
+  PackReceiver(const PackReceiver&) = delete;
+  PackReceiver& operator=(const PackReceiver&) = delete;
+  ~PackReceiver();  // removes what has not got its name
 
   // Whether the answer to the next wish lies in a pack; `may`: it is one that could.
   Result<bool> has_next(bool may);
@@ -86,9 +90,9 @@ class PackReceiver {
   Status finish();
 
  private:
-  Status write(const Entry& entry, const PackReader::Item& item);
+  Status write(const PlanItem& wish, const Entry& entry, const PackReader::Item& item);
   Status enter(const std::string& above);
-  Status write_part(const PackReader::Item& item);
+  Status write_part(const PackReader::Item& item, const PackBatch::File& part);
   void send_batch();
 
   Context context_;

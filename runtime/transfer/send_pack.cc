@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/mutant.h"
 #include "base/text.h"
 
 namespace choline {
@@ -117,7 +118,8 @@ bool PackSender::read_whole(const Waiting& waiting) {
     at += static_cast<size_t>(got);
   }
   struct stat after {};
-  return fstat(waiting.file.get(), &after) == 0 && is_unchanged(waiting.before, after);
+  if (fstat(waiting.file.get(), &after) != 0) return false;
+  return is_unchanged(waiting.before, after) || mutant("no-second-look");
 }
 
 Status PackSender::send(Waiting& waiting) {

@@ -1,12 +1,12 @@
-// The far end of a transfer: what the agent runs for each transfer channel. Blocking, single
-// threaded, no loop: the agent forks a child that calls this on one end of a socket pair and relays
-// the bytes of the other, so that a transfer never delays a log line or a signal. The child ends
-// with the session.
+// The far end of a transfer: what the agent runs for each transfer channel. Blocking, without a
+// loop: the agent forks a child that calls this on one end of a socket pair and relays the bytes of
+// the other, so that a transfer never delays a log line or a signal. The child ends with the
+// session.
 //
 // The agent compiles these files of runtime/: base/{error,json,text,random,digest_fast}.cc and
 // transfer/{checkpoint,entries,frame,ignore,manifest,options,pack,pack_committer,plan,receive,
 // receive_contents,receive_pack,receive_plan,send,send_contents,send_pack,serve,stream,target,tree,
-// walk}.cc.
+// tree_only,two_way,two_way_change,two_way_side,walk,watch_tree}.cc.
 #pragma once
 
 #include <string>
