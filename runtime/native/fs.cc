@@ -9,6 +9,7 @@
 
 #include "base/unique_fd.h"
 #include "io/files.h"
+#include "native/changes.h"
 #include "native/module.h"
 
 namespace choline {
@@ -139,6 +140,7 @@ NativeModule fs_module() {
            {"list", list},
            {"make_folder", make_folder},
            {"remove", remove},
+           {"changed", fs_changed},
            {"real_path", real_path}}};
 }
 

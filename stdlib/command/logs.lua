@@ -73,6 +73,32 @@ local function is_over(row)
   return row.finished ~= nil or row.state == "paused" or row.owner == nil
 end
 
+local look_again <const> = 1      -- seconds; of a process that was killed nothing tells
+local between_looks <const> = 0.05 -- seconds; a store that is busy is not read all the time
+
+--- Shows what the logs get as it comes, until there may be news of the run itself.
+---@async
+local function follow(commands, offsets, show)
+  local state <const> = native.sys.folders().state
+  local others <const> = { state, state .. "/store.db-wal" }
+  local began <const>, news = native.clock.ticks(), false
+  while true do
+    local passed <const> = native.clock.ticks() - began
+    if passed >= look_again or news and passed >= between_looks then return end
+    local sizes <const> = {}
+    for _, command in ipairs(commands) do
+      local stat <const>, shown <const> = native.fs.stat(command.log), offsets[command.key] or 0
+      -- One that is shorter is being brought here again, byte for byte: it grows past what was
+      -- shown.
+      sizes[command.log] = stat and math.min(shown, stat.size) or 0
+    end
+    local what <const> =
+      native.fs.changed(sizes, news and {} or others,
+        (news and between_looks or look_again) - passed)
+    if what == "files" then show() else news = true end
+  end
+end
+
 return function(arguments, context)
   local row = native.store.find(arguments.run)
   local all <const> = native.store.commands(row.id)
@@ -109,6 +135,6 @@ return function(arguments, context)
     commands = by_start(wanted(arguments, native.store.commands(row.id)))
     show(commands, true)
     if over then return 0 end
-    native.wait.sleep(0.2)
+    follow(commands, offsets, function() show(commands, true) end)
   end
 end

@@ -103,6 +103,13 @@ function native.fs.read(path) end
 --- At most `most` bytes from `offset`; "" at the end.
 ---@return string
 function native.fs.read_at(path, offset, most) end
+--- Waits until a file has another size than the one given for it (0 for one that is not there), or
+--- something happens to one of the other paths (in a folder: also a new name), or the time is over.
+---@async
+---@param sizes table<string, integer>
+---@param others string[]
+---@return "files"|"others"|nil
+function native.fs.changed(sizes, others, seconds) end
 --- Written aside, fsynced and renamed.
 ---@param mode? integer
 function native.fs.write(path, text, mode) end
