@@ -18,7 +18,7 @@ namespace {
 constexpr size_t kGroupFiles = 128;  // descriptors open at once
 constexpr uint64_t kGroupBytes = 256 << 10;
 // Two changes within one tick of the file system's clock look like one.
-constexpr int64_t kTick = 20'000'000;
+constexpr int64_t kClockTick = 20'000'000;
 
 bool is_unchanged(const struct stat& a, const struct stat& b) {
   return a.st_size == b.st_size && nanoseconds(a.st_mtim) == nanoseconds(b.st_mtim) &&
@@ -78,7 +78,7 @@ void PackSender::let_ticks_pass() {
     if (each.problem != 0) continue;
     for (const timespec& time : {each.before.st_mtim, each.before.st_ctim}) {
       int64_t age = nanoseconds(now) - nanoseconds(time);
-      if (age >= 0 && age < kTick) newest = std::max(newest, kTick - age);
+      if (age >= 0 && age < kClockTick) newest = std::max(newest, kClockTick - age);
     }
   }
   if (newest == 0) return;
