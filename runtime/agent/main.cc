@@ -1,4 +1,5 @@
 // choline-agent: what choline puts on an instance. See docs/design/agent.md.
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include "agent/keeper.h"
 #include "agent/lease.h"
 #include "agent/server.h"
+#include "transfer/lane.h"
 
 namespace {
 
@@ -69,6 +71,10 @@ int main(int count, char** words) {
       place.root = arguments[1];
       place.tag = arguments[2];
       return choline::keep_lease(place);
+    }
+    if (arguments[0] == "lane" && arguments.size() == 1) {
+      ::signal(SIGPIPE, SIG_IGN);
+      return choline::hand_lane(STDIN_FILENO, STDOUT_FILENO).ok() ? 0 : 1;
     }
     if (arguments[0] == "serve") return serve({arguments.begin() + 1, arguments.end()});
   } catch (const std::exception& broken) {

@@ -72,7 +72,8 @@ struct Instances::Connection {
   std::optional<Error> error;
   std::shared_ptr<Event> opened;  // shared with those who wait for this try
   Started opening;
-  std::string root;       // of a jailed instance
+  std::string root;  // of a jailed instance
+  std::optional<AgentRoute> route;
   bool answered = false;  // at least once
 };
 
@@ -131,7 +132,7 @@ Co<Result<Instances::Client>> Instances::open(std::string tag) {
         ErrorKind::unsupported,
         "no link leads to instance " + choline::quoted(found->name) + " of " + found->provider);
   }
-  Result<Client> agent = co_await greet((*seen)->endpoint, tag);
+  Result<Client> agent = co_await greet((*seen)->endpoint, tag, tag);
   if (!agent) co_return agent;
   LeaseRequest terms = lease_terms(*found, **seen, loop_.wall());
   Status told = co_await leases_.tell(*found, std::move(terms), *agent);
@@ -151,12 +152,32 @@ Co<Result<Instances::Client>> Instances::open_bare(std::string name) {
   Endpoint endpoint;
   endpoint.kind = Endpoint::Kind::ssh;
   endpoint.ssh = std::move(*target);
-  Result<Client> agent = co_await greet(std::move(endpoint), "");
+  Result<Client> agent = co_await greet(std::move(endpoint), "", name);
   co_return agent;
 }
 
+// A shell there once more; by ssh it takes the program, which has ciphers made for bulk.
+std::optional<AgentRoute> Instances::route_to(const Endpoint& endpoint, const std::string& agent) {
+  AgentRoute route;
+  route.agent = agent;
+  if (endpoint.kind != Endpoint::Kind::ssh) {
+    route.shell = pipe_options(endpoint);
+    return route;
+  }
+  Result<Ssh::Program> program = providers_.ssh().program(endpoint.ssh, "exec /bin/sh");
+  if (!program || program->argv.empty()) return std::nullopt;
+  route.shell.argv = std::move(program->argv);
+  route.shell.argv.insert(
+      route.shell.argv.begin() + 1,
+      {"-o", "Ciphers=^aes128-gcm@openssh.com,aes256-gcm@openssh.com", "-o", "Compression=no"});
+  route.shell.clean_env = true;
+  for (auto& [name, value] : program->env) route.shell.env[name] = value;
+  return route;
+}
+
 // The link, the agent at its end, and a first word with it.
-Co<Result<Instances::Client>> Instances::greet(Endpoint endpoint, std::string tag) {
+Co<Result<Instances::Client>> Instances::greet(Endpoint endpoint, std::string tag,
+                                               std::string key) {
   bool by_ssh = endpoint.kind == Endpoint::Kind::ssh;
   Result<std::unique_ptr<Link>> link = std::unique_ptr<Link>();
   if (by_ssh) {
@@ -174,6 +195,9 @@ Co<Result<Instances::Client>> Instances::greet(Endpoint endpoint, std::string ta
     known->second->root = endpoint.root;
   Result<Bootstrapped> booted = co_await bootstrap(loop_, std::move(*link), std::move(options));
   if (!booted) co_return by_ssh ? explain(endpoint.ssh, booted.error()) : booted.error();
+  if (auto known = connections_.find(key); known != connections_.end()) {
+    known->second->route = route_to(endpoint, booted->path);
+  }
   Result<std::unique_ptr<AgentClient>> opened =
       co_await AgentClient::open(loop_, std::move(booted->link));
   if (!opened) co_return opened.error();
@@ -311,6 +335,11 @@ std::string Instances::true_path(const std::string& tag, const std::string& path
     return path;
   const std::string& root = known->second->root;
   return path == root || path.starts_with(root + "/") ? path : root + path;
+}
+
+std::optional<AgentRoute> Instances::route(const std::string& tag) {
+  auto known = connections_.find(tag);
+  return known == connections_.end() ? std::nullopt : known->second->route;
 }
 
 void Instances::drop(const std::string& tag) {

@@ -12,6 +12,7 @@
 #include "durable/rent.h"
 #include "io/secret_source.h"
 #include "link/agent_client.h"
+#include "link/pipe_link.h"
 #include "loop/await.h"
 
 namespace choline {
@@ -22,6 +23,11 @@ struct InstancesOptions {
   std::map<std::string, std::string> agents;  // path of the agent program by `uname -m`
   double patience = 600;                      // seconds without a link before an instance is lost
   double lease = 86400;                       // seconds, where a cholfile says nothing; 0: none
+};
+
+struct AgentRoute {
+  PipeLinkOptions shell;
+  std::string agent;
 };
 
 class Instances {
@@ -64,6 +70,9 @@ class Instances {
   // Where a path of the instance lies for its file service: on an instance that is a folder here,
   // absolute paths are below the folder. Known once linked.
   std::string true_path(const std::string& tag, const std::string& path);
+  // How the agent can be reached once more, beside its link: a shell there and the agent's program.
+  // Known once linked; absent where no shell leads there.
+  std::optional<AgentRoute> route(const std::string& tag);
   // Closes the link; those who wait for one get an error.
   void drop(const std::string& tag);
 
@@ -74,7 +83,8 @@ class Instances {
   struct Connection;
   Co<Result<Client>> open(std::string tag);
   Co<Result<Client>> open_bare(std::string name);
-  Co<Result<Client>> greet(Endpoint endpoint, std::string tag);
+  Co<Result<Client>> greet(Endpoint endpoint, std::string tag, std::string key);
+  std::optional<AgentRoute> route_to(const Endpoint& endpoint, const std::string& agent);
   Error explain(const SshTarget& target, const Error& error);
   Result<ResourceRow> row(const std::string& tag);
   Co<Result<std::optional<Instance>>> fetch(ResourceRow row);

@@ -108,6 +108,7 @@ class Pull {
     SyncEnd end;
     end.path = side.path;
     end.channel = std::move(side.channel);
+    end.lanes = side.lanes;
     co_return std::move(end);
   }
 

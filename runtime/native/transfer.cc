@@ -13,6 +13,7 @@
 #include "transfer/agent_channel.h"
 #include "transfer/checkpoint.h"
 #include "transfer/manifest.h"
+#include "transfer/shell_lane.h"
 
 namespace choline {
 namespace {
@@ -154,9 +155,11 @@ Co<Result<Json>> move_tree(Services& services, Json fields, Shown& shown) {
   SyncEnd source;
   source.path = from->path;
   source.channel = std::move(from->channel);
+  source.lanes = from->lanes;
   SyncEnd target;
   target.path = to->path;
   target.channel = std::move(to->channel);
+  target.lanes = to->lanes;
   SyncProgressFn progress = [&shown](const SyncProgress& now) { shown.progress(now); };
   Result<SyncReport> report =
       co_await sync_files(services.loop, std::move(source), std::move(target), options, progress);
@@ -264,6 +267,7 @@ Co<Result<Json>> transfer_digests(Services& services, Json args, StepContext) {
   SyncEnd end;
   end.path = side->path;
   end.channel = std::move(side->channel);
+  end.lanes = side->lanes;
   Result<std::vector<Manifest>> found =
       co_await fetch_manifests(services.loop, std::move(end), std::move(*names));
   if (!found && found.error().kind != ErrorKind::not_found) co_return found.error();
@@ -280,6 +284,7 @@ Co<Result<Json>> transfer_checkpoints(Services& services, Json args, StepContext
   SyncEnd end;
   end.path = side->path;
   end.channel = std::move(side->channel);
+  end.lanes = side->lanes;
   Result<std::vector<Checkpoint>> found = co_await list_checkpoints(services.loop, std::move(end));
   if (!found) {
     if (found.error().kind == ErrorKind::not_found) co_return Json(Json::array());
@@ -338,6 +343,10 @@ Co<Result<TransferSide>> open_side(Services& services, Json side) {
   Result<std::unique_ptr<Channel>> channel = open_transfer_channel(**agent);
   if (!channel) co_return channel.error();
   opened.channel = std::move(*channel);
+  if (std::optional<AgentRoute> route = (*instances)->route(tag)) {
+    opened.lanes = shell_lanes({route->shell.argv, route->shell.env, route->shell.clean_env,
+                                route->shell.dir, route->agent});
+  }
   opened.agent = std::move(*agent);
   co_return opened;
 }

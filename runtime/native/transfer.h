@@ -16,6 +16,7 @@ struct TransferSide {
   std::string path;
   Instances::Client agent;           // keeps the link open while the transfer goes on
   std::unique_ptr<Channel> channel;  // null: here
+  LaneOpener lanes;
 };
 // `side`: {tag, path} as Lua gives it.
 Co<Result<TransferSide>> open_side(Services& services, Json side);

@@ -14,6 +14,12 @@ Error protocol_error(const std::string& what) {
   return Error(ErrorKind::invalid, "transfer: the far end sent " + what);
 }
 
+std::string frame_header(FrameType type, size_t length) {
+  std::string header(1, static_cast<char>(type));
+  for (int shift = 0; shift < 32; shift += 8) header += static_cast<char>(length >> shift & 255);
+  return header;
+}
+
 Status FrameWriter::put(FrameType type, std::string_view payload) {
   if (payload.size() > kFrameLimit) {
     return Error(ErrorKind::invalid, "transfer: a frame of " + std::to_string(payload.size()) +
@@ -25,6 +31,13 @@ Status FrameWriter::put(FrameType type, std::string_view payload) {
   }
   waiting_ += payload;
   return waiting_.size() >= kGather ? flush() : done();
+}
+
+Status FrameWriter::put(FrameType type, std::string_view head, std::string_view bytes) {
+  waiting_ += frame_header(type, head.size() + bytes.size());
+  waiting_ += head;
+  Status status = flush();
+  return status.ok() ? stream_.write(bytes) : status;
 }
 
 Status FrameWriter::put_json(FrameType type, const Json& payload) {
@@ -131,6 +144,13 @@ bool Unpacker::signed_number(int64_t& value) {
   uint64_t raw = 0;
   if (!number(raw)) return false;
   value = static_cast<int64_t>(raw >> 1 ^ (~(raw & 1) + 1));
+  return true;
+}
+
+bool Unpacker::bytes(size_t count, std::string_view& out) {
+  if (count > in_.size()) return false;
+  out = in_.substr(0, count);
+  in_.remove_prefix(count);
   return true;
 }
 

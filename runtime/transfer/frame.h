@@ -12,7 +12,7 @@
 
 namespace choline {
 
-constexpr int kTransferVersion = 2;
+constexpr int kTransferVersion = 3;
 constexpr size_t kFrameLimit = 8 << 20;   // payload of one frame
 constexpr size_t kDataBlock = 256 << 10;  // most bytes of a file in one frame
 
@@ -34,7 +34,27 @@ enum class FrameType : uint8_t {
   finished = 15,    // sender: JSON {skipped, failed}; no more files
   report = 16,      // receiver, or the answer to a question: JSON
   fail = 17,        // either: JSON of an Error; the session is over
-  pack = 40,        // sender: many small files
+  // Files in pieces, see transfer/pieces.h.
+  big = 18,        // sender: index, size, mtime, mode; it has the next ticket
+  piece = 19,      // sender, on any lane: ticket, offset, length, method, digest, bytes
+  keep = 20,       // sender: ticket, offset, length; as in the list of blocks
+  copy = 21,       // sender: ticket, offset, from, length; chunks of the list
+  zeros = 22,      // sender, on any lane: ticket, offset, length
+  big_end = 23,    // sender: ticket, BigEnd
+  lane_end = 24,   // sender, on a lane: no more comes on it
+  list = 25,       // receiver: index, ListKind, unit, size of what it has
+  listed = 26,     // receiver: index, 1 if the last, digests or lengths and digests
+  enough = 27,     // sender: index; the rest of the list is not needed
+  lack = 28,       // receiver: ticket, then offset and length of each gap
+  lack_end = 29,   // receiver: nothing
+  lane_lost = 30,  // receiver: number of the lane
+  pack = 40,       // sender: many small files
+};
+
+enum class BigEnd : uint8_t {
+  whole = 0,   // it was the same all the while
+  again = 1,   // it changed; it comes again with another ticket
+  skipped = 2  // it does not come
 };
 
 struct Frame {
@@ -48,6 +68,8 @@ class FrameWriter {
   // Small frames gather until flush() or until there are enough.
   Status put(FrameType type, std::string_view payload);
   Status put_json(FrameType type, const Json& payload);
+  // One frame of two parts; long bytes are not copied.
+  Status put(FrameType type, std::string_view head, std::string_view bytes);
   Status flush();
 
  private:
@@ -65,6 +87,7 @@ class FrameReader {
   // The same, and anything but `type` is an error.
   Result<Frame> expect(FrameType type);
   Result<Json> expect_json(FrameType type);
+  void abandon() { stream_.abandon(); }
 
  private:
   Status fill(size_t wanted);
@@ -92,12 +115,17 @@ class Unpacker {
   bool number(uint64_t& value);
   bool signed_number(int64_t& value);
   bool text(std::string_view& bytes);
+  bool bytes(size_t count, std::string_view& out);
+  std::string_view rest() const { return in_; }
   bool at_end() const { return in_.empty(); }
   size_t left() const { return in_.size(); }
 
  private:
   std::string_view in_;
 };
+
+// The five bytes before a payload of this length.
+std::string frame_header(FrameType type, size_t length);
 
 Error protocol_error(const std::string& what);
 

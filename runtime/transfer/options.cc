@@ -1,5 +1,6 @@
 #include "transfer/options.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -17,6 +18,8 @@ constexpr std::array<std::pair<MoveReason, std::string_view>, 8> kReasons = {{
     {MoveReason::link, "link"},
     {MoveReason::removed, "removed"},
 }};
+// More cost two cores more than they bring.
+constexpr uint64_t kUsualLanes = 2;
 // Of the texts in one list: a report has to fit a frame, whatever the names are.
 constexpr size_t kListBytes = 1 << 20;
 
@@ -76,6 +79,11 @@ std::string_view to_text(MoveReason reason) {
   return "new";
 }
 
+size_t lane_count(const SyncOptions& options) {
+  return static_cast<size_t>(options.links == 0 ? kUsualLanes
+                                                : std::min(options.links - 1, kMostLanes));
+}
+
 Json to_json(const SyncOptions& options) {
   Json out = Json::object();
   out["exclude"] = options.exclude;
@@ -87,6 +95,8 @@ Json to_json(const SyncOptions& options) {
   out["compare_content"] = options.compare_content;
   out["durable"] = options.durable;
   out["outside_links"] = options.outside_links.value_or(false);
+  out["links"] = options.links;
+  out["rate"] = options.rate;
   out["settle"] = options.settle;
   return out;
 }
@@ -114,6 +124,8 @@ Result<SyncOptions> sync_options_from_json(const Json& value) {
   fields.read("compare_content", options.compare_content);
   fields.read("durable", options.durable);
   fields.read("outside_links", outside_links);
+  fields.read("links", options.links);
+  fields.read("rate", options.rate);
   fields.read("settle", options.settle);
   options.outside_links = outside_links;
   if (!fields.fine() || !(options.settle >= 0 && options.settle <= 3600))

@@ -23,8 +23,14 @@ struct SyncOptions {
   // Links whose target leads out of the tree are skipped, and said. Unset: skipped when files
   // come here from a far end, taken when they go there.
   std::optional<bool> outside_links;
+  uint64_t links = 0;   // most connections at once; 0: as many as pay
+  uint64_t rate = 0;    // most bytes a second, over all of them; 0: as fast as it goes
   double settle = 1.0;  // seconds between the two looks that tell a checkpoint is not being written
 };
+
+constexpr uint64_t kMostLanes = 16;
+// How many lanes beside the session's own connection.
+size_t lane_count(const SyncOptions& options);
 
 // Why something moves.
 enum class MoveReason { created, size, mtime, content, mode, kind, link, removed };

@@ -135,7 +135,7 @@ Result<std::optional<PlanItem>> PlanReader::next() {
   item.index = next_ + step;
   item.action = static_cast<PlanAction>(what & 3);
   item.reason = static_cast<MoveReason>(what >> 2);
-  fine = fine && (item.action == PlanAction::send || item.action == PlanAction::compare) &&
+  fine = fine && item.action != PlanAction::touched &&
          what >> 2 <= static_cast<uint64_t>(MoveReason::removed);
   if (fine && item.action == PlanAction::compare) {
     fine = in.text(digest) && digest.size() == kDigest;

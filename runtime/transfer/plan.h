@@ -57,6 +57,7 @@ class SentManifest {
 };
 
 enum class PlanAction : uint8_t {
+  patch = 0,    // contents wanted, and a list of what is here of them follows
   send = 1,     // contents wanted
   compare = 2,  // contents wanted unless their digest is the one given
   touched = 3,  // the receiver does it alone: a folder, a link, a mode, a time; it never travels

@@ -35,9 +35,11 @@ class Receiver {
     received_.progress.bytes_total = plan.bytes_wanted;
     report_progress();
     contents_.emplace(ContentsReceiver::Context{
-        in_, options_, hooks_, plan.target ? &*plan.target : nullptr, received_,
-        [this](const std::string& folder) { return open_folder(folder); }});
+        in_, out_, options_, hooks_, plan.target ? &*plan.target : nullptr, received_,
+        [this](const std::string& folder) { return open_folder(folder); },
+        [this](const PlanItem& item) { correct_move(item); }});
     if (!options_.dry_run) {
+      expect_contents();
       clear_parts();
       status = mark_checkpoints();
       if (status.ok()) status = make_folders_and_links();
@@ -55,10 +57,20 @@ class Receiver {
   }
 
  private:
+  void expect_contents() {
+    EntryLog::Cursor wishes(plan_->wishes);
+    while (const EntryLog::Item* kept = wishes.next()) {
+      contents_->expect(ReceivePlan::item_of(*kept), kept->entry);
+    }
+  }
+
   void clear_parts() {
     for (const std::string& folder : plan_->part_folders) {
       Result<SharedFd> found = plan_->target->folder(folder);
-      if (found.ok()) clear_dead_parts((*found)->get());
+      if (!found.ok()) continue;
+      clear_dead_parts((*found)->get(), [&](const std::string& name) {
+        return contents_->may_use(folder.empty() ? name : folder + "/" + name);
+      });
     }
   }
 
@@ -119,11 +131,12 @@ class Receiver {
   }
 
   Status receive_contents() {
+    contents_->start();
     // A dry run into nothing has no target, and gets no packs either.
     std::optional<PackReceiver> packs;
     if (plan_->target) {
       packs.emplace(
-          PackReceiver::Context{in_, options_, *plan_->target, received_,
+          PackReceiver::Context{in_, options_, *plan_->target, received_, contents_->meter(),
                                 [this](const std::string& folder) { return open_folder(folder); }});
     }
     EntryLog::Cursor cursor(plan_->wishes);
@@ -133,25 +146,21 @@ class Receiver {
       item.may_clear = item.reason == MoveReason::kind && plan_->may_clear(kept->entry.path);
       if (hooks_.stop && *hooks_.stop) return Error(ErrorKind::cancelled, "transfer: stopped");
       bool may = goes_in_pack(item, kept->entry, options_);
+      // Between packs there may be pieces of big files.
+      if (may && packs && !packs->in_pack()) {
+        Result<bool> held = contents_->take_pieces();
+        if (!held.ok()) return held.error();
+        may = !*held;
+      }
       Result<bool> packed = packs ? packs->has_next(may) : Result<bool>(false);
       if (!packed.ok()) return packed.error();
       Status status = *packed ? packs->take(item, kept->entry) : contents_->take(item, kept->entry);
       if (!status.ok()) return status;
-      if (*packed) report_progress();
+      if (*packed) correct_move(item);
       if (options_.dry_run) count_compared(item, kept->entry);
-      correct_move(item);
     }
     Status named = packs ? packs->finish() : done();
-    if (!named.ok()) return named;
-    Result<Json> end = in_.expect_json(FrameType::finished);
-    if (!end.ok()) return end.error();
-    for (auto [key, list] :
-         {std::pair{"skipped", &received_.report.skipped}, {"failed", &received_.report.failed}}) {
-      Result<std::vector<SyncNote>> notes = notes_from_json(end->value(key, Json::array()));
-      if (!notes.ok()) return notes.error();
-      add_notes(*list, *notes);
-    }
-    return done();
+    return named.ok() ? contents_->finish() : named;
   }
 
   // Of two that may be equal, only the sender's answer tells what a dry run would have moved.
@@ -186,9 +195,7 @@ class Receiver {
 
   Status finish() {
     Target& target = *plan_->target;
-    Status status = contents_->commit();
-    if (!status.ok()) return status;
-    status = plan_->removed.backwards(
+    Status status = plan_->removed.backwards(
         [this](const EntryLog::Item& item) { return remove_extra(item.entry.path); });
     if (!status.ok()) return status;
     target.forget_cache();

@@ -63,8 +63,7 @@ Status PackReceiver::take(const PlanItem& item, const Entry& entry) {
     return protocol_error("a file that was not due");
   }
   Received& received = context_.received;
-  ++received.progress.files_done;
-  received.progress.bytes_done += entry.size;
+  context_.meter.file(static_cast<int64_t>(entry.size));
   if (next->skipped) {
     received.broken.emplace(checkpoint_of(entry.path));
     received.skipped.insert(item.index);

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "transfer/frame.h"
 #include "transfer/handoff.h"
+#include "transfer/meter.h"
 #include "transfer/pack.h"
 #include "transfer/plan.h"
 #include "transfer/receive_contents.h"
@@ -76,6 +77,7 @@ class PackReceiver {
     const SyncOptions& options;
     Target& target;
     Received& received;
+    Meter& meter;
     // Makes a folder that its owner may not write to writable until the end.
     std::function<bool(const std::string& folder)> open_folder;
   };
@@ -86,6 +88,7 @@ class PackReceiver {
 
   // Whether the answer to the next wish lies in a pack; `may`: it is one that could.
   Result<bool> has_next(bool may);
+  bool in_pack() const { return !pack_.at_end(); }
   Status take(const PlanItem& item, const Entry& entry);
   Status finish();
 

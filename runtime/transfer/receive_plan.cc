@@ -9,7 +9,9 @@
 #include "base/digest_fast.h"
 #include "base/mutant.h"
 #include "base/text.h"
+#include "transfer/big_part.h"
 #include "transfer/checkpoint.h"
+#include "transfer/pieces.h"
 #include "transfer/posix.h"
 #include "transfer/receive_contents.h"
 
@@ -222,6 +224,15 @@ Result<const Entry*> ReceivePlan::find_present(const Entry& entry) {
   return &looked_;
 }
 
+// Something of it is here, so that a list of that may save bytes.
+bool ReceivePlan::is_patched(const PlanItem& item, const Entry& entry, const Entry* present) {
+  bool may_be = target && !options_.dry_run && item.action != PlanAction::touched;
+  if (!may_be || entry.size < kBigFile) return false;
+  bool older = present && present->kind == EntryKind::file && present->size >= kBigFile &&
+               present->size != UINT64_MAX;
+  return older || has_big_part(*target, entry.path);
+}
+
 Status ReceivePlan::compare(const Entry& entry) {
   Result<const Entry*> present = find_present(entry);
   if (!present.ok()) return present.error();
@@ -238,6 +249,7 @@ Status ReceivePlan::compare(const Entry& entry) {
     return done();
   }
   item->index = manifest_.entries() - 1;
+  if (is_patched(*item, entry, *present)) item->action = PlanAction::patch;
   if (item->action == PlanAction::compare) {
     Result<std::string> digest = digest_of(entry.path);
     if (digest.ok()) {

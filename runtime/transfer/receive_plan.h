@@ -64,6 +64,7 @@ class ReceivePlan {
   Status place_single(const std::string& name);
   Status take(Record& record);
   Status compare(const Entry& entry);
+  bool is_patched(const PlanItem& item, const Entry& entry, const Entry* present);
   Result<const Entry*> find_present(const Entry& entry);
   Status take_extra(const Record& record);
   Status drop_kept();

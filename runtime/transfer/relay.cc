@@ -32,7 +32,7 @@ Result<std::string> request_text(ServeRole role, const std::string& path,
                                  const SyncOptions& options) {
   TextStream stream;
   FrameWriter out(stream);
-  Status written = write_request(out, role, path, options);
+  Status written = write_request(out, {role, path, options, {}, {}});
   if (!written.ok()) return written.error();
   return std::move(stream.text);
 }
@@ -80,11 +80,13 @@ class Overhearing {
       left_ = left_ << 8 | static_cast<unsigned char>(head_[at]);
     if (left_ > kFrameLimit) return protocol_error("a frame that is too long");
     keeps_ = type_ == FrameType::report || type_ == FrameType::fail;
-    if (type_ == FrameType::data || type_ == FrameType::pack) bytes_ += left_;
+    bool is_contents =
+        type_ == FrameType::data || type_ == FrameType::pack || type_ == FrameType::piece;
+    if (is_contents) bytes_ += left_;
     return done();
   }
   void end() {
-    if (type_ == FrameType::file_end) ++files_;
+    if (type_ == FrameType::file_end || type_ == FrameType::big_end) ++files_;
     if (keeps_) told_ = true;
     head_.clear();
   }

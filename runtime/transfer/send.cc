@@ -25,10 +25,9 @@ class Sender {
     if (!status.ok()) return status.error();
     plan_.emplace(manifest_.entries());
     status = read_plan();
-    // Where nothing is asked for, the report follows.
-    if (status.ok() && !plan_->empty()) status = send_contents();
     if (!status.ok()) return status.error();
-    Result<Json> told = in_.expect_json(FrameType::report);
+    // Where nothing is asked for, the report follows.
+    Result<Json> told = plan_->empty() ? in_.expect_json(FrameType::report) : send_contents();
     if (!told.ok()) return told.error();
     report_progress();
     return sync_report_from_json(*told);
@@ -150,9 +149,10 @@ class Sender {
     return done();
   }
 
-  Status send_contents() {
+  Result<Json> send_contents() {
     ContentsSender contents({in_, out_, options_, hooks_, *root_, progress_});
-    PackSender packs({out_, hooks_, *root_, progress_,
+    contents.start(progress_.bytes_total);
+    PackSender packs({out_, hooks_, *root_, contents.meter(),
                       [&](const PlanItem& item, const Entry& entry, const std::string& source) {
                         return contents.grant(item, entry, source);
                       }});
@@ -175,17 +175,13 @@ class Sender {
         status = packs.flush();
         if (status.ok()) status = contents.grant(**item, **entry, source);
       }
-      if (!status.ok()) return status;
+      if (!status.ok()) return status.error();
     }
     Status packed = packs.flush();
-    if (!packed.ok()) return packed;
+    if (!packed.ok()) return packed.error();
     add_notes(contents.skipped, packs.skipped);
     add_notes(contents.failed, packs.failed);
-    Json end = Json::object();
-    end["skipped"] = to_json(contents.skipped);
-    end["failed"] = to_json(contents.failed);
-    Status status = out_.put_json(FrameType::finished, end);
-    return status.ok() ? out_.flush() : status;
+    return contents.finish();
   }
 
   void report_progress() {
@@ -214,18 +210,20 @@ Result<SyncReport> send_tree(FrameReader& in, FrameWriter& out, const std::strin
   return peer_reason(in, std::move(report).error());
 }
 
-Status write_request(FrameWriter& out, ServeRole role, const std::string& path,
-                     const SyncOptions& options, const std::vector<std::string>& names) {
+Status write_request(FrameWriter& out, const Request& asked) {
   Json request = Json::object();
   request["magic"] = "choline-files";
   request["version"] = kTransferVersion;
-  request["role"] = role == ServeRole::send        ? "send"
-                    : role == ServeRole::receive   ? "receive"
-                    : role == ServeRole::manifests ? "manifests"
-                                                   : "checkpoints";
-  if (!names.empty()) request["names"] = names;
-  request["path"] = path;
-  request["options"] = to_json(options);
+  request["role"] = asked.role == ServeRole::send        ? "send"
+                    : asked.role == ServeRole::receive   ? "receive"
+                    : asked.role == ServeRole::manifests ? "manifests"
+                                                         : "checkpoints";
+  if (!asked.names.empty()) request["names"] = asked.names;
+  if (asked.lanes.is_set()) {
+    request["lanes"] = Json{{"id", asked.lanes.id}, {"secret", asked.lanes.secret}};
+  }
+  request["path"] = asked.path;
+  request["options"] = to_json(asked.options);
   Status status = out.put_json(FrameType::request, request);
   return status.ok() ? out.flush() : status;
 }

@@ -1,8 +1,6 @@
 #include "transfer/send_contents.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,64 +9,48 @@
 #include "base/mutant.h"
 #include "base/text.h"
 #include "transfer/posix.h"
+#include "transfer/source_file.h"
 
 namespace choline {
 
-namespace {
-
-constexpr int kAttempts = 4;
-constexpr const char* kKeepsChanging = "kept changing while it was read";
-
-void nap(long milliseconds) {
-  timespec time{0, milliseconds * 1'000'000};
-  nanosleep(&time, nullptr);
-}
-
-bool is_same_file(const struct stat& a, const struct stat& b) {
-  return a.st_size == b.st_size && nanoseconds(a.st_mtim) == nanoseconds(b.st_mtim) &&
-         nanoseconds(a.st_ctim) == nanoseconds(b.st_ctim);
-}
-
-// Sends no byte further than this many, and says where data and holes lie.
-struct Extent {
-  uint64_t start = 0;
-  uint64_t length = 0;
-  bool hole = false;
-};
-
-// The next stretch of data or zeros at `from`. A file system that knows no holes has data only.
-Extent next_extent(int file, uint64_t from, uint64_t size, bool sparse) {
-  Extent all{from, size - from, false};
-  if (!sparse) return all;
-  off_t data = lseek(file, static_cast<off_t>(from), SEEK_DATA);
-  if (data < 0) return errno == ENXIO ? Extent{from, size - from, true} : all;
-  if (static_cast<uint64_t>(data) > from) {
-    return Extent{from, std::min(static_cast<uint64_t>(data), size) - from, true};
-  }
-  off_t hole = lseek(file, static_cast<off_t>(from), SEEK_HOLE);
-  if (hole <= static_cast<off_t>(from)) return all;
-  return Extent{from, std::min(static_cast<uint64_t>(hole), size) - from, false};
-}
-
-}  // namespace
-
 ContentsSender::ContentsSender(Context context)
-    : out_(context.out),
+    : in_(context.in),
+      out_(context.out),
       options_(context.options),
       hooks_(context.hooks),
       root_(context.root),
-      progress_(context.progress),
+      meter_(context.progress, context.hooks),
+      pace_(context.options.rate),
+      big_({in_, out_, options_, hooks_, root_, meter_, pace_, skipped}),
       block_(kDataBlock, '\0') {}
 
+void ContentsSender::start(uint64_t bytes) {
+  if (!options_.dry_run && bytes >= kBigFile) big_.start(bytes);
+}
+
 Status ContentsSender::grant(const PlanItem& item, const Entry& entry, const std::string& source) {
-  uint64_t before = progress_.bytes_done;
+  moved_ = 0;
+  big_one_ = false;
   Status status = answer(item, entry, source);
-  if (!status.ok()) return status;
-  ++progress_.files_done;
+  if (!status.ok()) return big_.explain(status.error());
   // What did not have to be sent, or was sent twice, still moves the bar by its size.
-  progress_.bytes_done = before + entry.size;
-  report_progress();
+  if (!big_one_) meter_.file(static_cast<int64_t>(entry.size) - static_cast<int64_t>(moved_));
   return done();
+}
+
+Result<Json> ContentsSender::finish() {
+  Status status = big_.finish();
+  std::function<Status()> say_finished = [this] {
+    Json end = Json::object();
+    end["skipped"] = to_json(skipped);
+    end["failed"] = to_json(failed);
+    Status said = out_.put_json(FrameType::finished, end);
+    return said.ok() ? out_.flush() : said;
+  };
+  if (!status.ok()) return big_.explain(status.error());
+  Result<Json> report = big_.report(say_finished);
+  if (!report.ok()) return big_.explain(report.error());
+  return report;
 }
 
 Status ContentsSender::answer(const PlanItem& item, const Entry& entry, const std::string& source) {
@@ -81,6 +63,13 @@ Status ContentsSender::answer(const PlanItem& item, const Entry& entry, const st
     bool same = *digest == item.digest;
     if (same) return out_.put(FrameType::same, index);
     if (options_.dry_run) return out_.put(FrameType::differs, index);
+  }
+  struct stat now {};
+  bool by_list = item.action == PlanAction::patch;
+  if (by_list && !big_.listens()) return protocol_error("a list where nothing is big");
+  if (by_list || (fstat(file->get(), &now) == 0 && now.st_size >= static_cast<off_t>(kBigFile))) {
+    big_one_ = true;
+    return big_.send({item.index, entry.path, source}, std::move(file).value(), by_list);
   }
   grown_ = Grown();
   // A checkpoint must not change at all; anything else gets a few more tries.
@@ -121,19 +110,7 @@ Result<std::string> ContentsSender::digest_of(int file) {
 // Error: the stream broke. Anything about the file itself is an Outcome.
 Result<ContentsSender::Outcome> ContentsSender::send_file(int file, uint64_t index) {
   struct stat before {};
-  if (fstat(file, &before) != 0) return Outcome::gone;
-  // Two changes within a tick of the file system's clock look like one: let the tick pass.
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  if (nanoseconds(now) - nanoseconds(before.st_mtim) < 20'000'000) {
-    struct stat earlier = before;
-    nap(20);
-    if (fstat(file, &before) != 0) return Outcome::gone;
-    // Somebody is at it right now. One that only grows is another matter: see is_steady().
-    if (!is_same_file(earlier, before) && before.st_size <= earlier.st_size) {
-      return Outcome::changed;
-    }
-  }
+  if (!is_at_rest(file, before)) return Outcome::changed;
   auto size = static_cast<uint64_t>(before.st_size);
   Packer head;
   head.number(index).number(size).signed_number(nanoseconds(before.st_mtim));
@@ -154,7 +131,7 @@ Result<ContentsSender::Outcome> ContentsSender::send_file(int file, uint64_t ind
     status = out_.put(FrameType::file_end, digest.bytes());
     return status.ok() ? Result<Outcome>(Outcome::sent) : Result<Outcome>(status.error());
   }
-  progress_.bytes_done -= std::min(progress_.bytes_done, *read);
+  count(-static_cast<int64_t>(*read));
   status = out_.put(FrameType::file_again, std::string_view());
   if (!status.ok()) return status.error();
   return Outcome::changed;
@@ -172,7 +149,7 @@ Result<uint64_t> ContentsSender::send_bytes(int file, uint64_t size, bool sparse
       Status status = out_.put(FrameType::hole, count);
       if (!status.ok()) return status.error();
       at += extent.length;
-      progress_.bytes_done += extent.length;
+      this->count(static_cast<int64_t>(extent.length));
       continue;
     }
     uint64_t end = at + extent.length;
@@ -187,8 +164,7 @@ Result<uint64_t> ContentsSender::send_bytes(int file, uint64_t size, bool sparse
       Status status = out_.put(FrameType::data, bytes);
       if (!status.ok()) return status.error();
       at += bytes.size();
-      progress_.bytes_done += bytes.size();
-      report_progress();
+      count(static_cast<int64_t>(bytes.size()));
     }
   }
   return at;
@@ -215,8 +191,10 @@ bool ContentsSender::is_steady(int file, uint64_t size, const std::string& sent)
   return known && digest.bytes() == sent;  // a sparse one has another digest: tried again
 }
 
-void ContentsSender::report_progress() {
-  if (hooks_.progress) hooks_.progress(progress_);
+void ContentsSender::count(int64_t bytes) {
+  moved_ += bytes;
+  bytes < 0 ? meter_.taken_back(static_cast<uint64_t>(-bytes))
+            : meter_.moved(static_cast<uint64_t>(bytes));
 }
 
 }  // namespace choline

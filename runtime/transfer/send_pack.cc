@@ -133,10 +133,8 @@ Status PackSender::send(Waiting& waiting) {
   file.mtime_ns = nanoseconds(waiting.before.st_mtim);
   file.mode = waiting.before.st_mode & 0777;
   pack_.add(file, block_);
-  ++context_.progress.files_done;
-  context_.progress.bytes_done += waiting.entry.size;
+  context_.meter.file(static_cast<int64_t>(waiting.entry.size));
   if (!pack_.full()) return done();
-  if (context_.hooks.progress) context_.hooks.progress(context_.progress);
   return send_pack();
 }
 
@@ -152,8 +150,7 @@ Status PackSender::leave_out(const Waiting& waiting, int code) {
              errno_error("open " + choline::quoted(waiting.source), code).message);
   }
   pack_.skip(waiting.item.index);
-  ++context_.progress.files_done;
-  context_.progress.bytes_done += waiting.entry.size;
+  context_.meter.file(static_cast<int64_t>(waiting.entry.size));
   return done();
 }
 

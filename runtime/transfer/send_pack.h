@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "transfer/frame.h"
+#include "transfer/meter.h"
 #include "transfer/pack.h"
 #include "transfer/plan.h"
 #include "transfer/posix.h"
@@ -25,7 +26,7 @@ class PackSender {
     FrameWriter& out;
     const SessionHooks& hooks;
     Target& root;  // where the files lie
-    SyncProgress& progress;
+    Meter& meter;
     // Sends a file by itself: one that changes, or has grown.
     std::function<Status(const PlanItem&, const Entry&, const std::string& source)> send_alone;
   };

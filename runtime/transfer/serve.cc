@@ -51,6 +51,13 @@ Status serve_manifests(FrameWriter& out, const std::string& path, const Json& as
   return status.ok() ? out.flush() : status;
 }
 
+// Before anything else, so that no lane comes too early.
+std::unique_ptr<LaneSource> lanes_of(const Json& request) {
+  Json asked = request.value("lanes", Json());
+  if (!asked.is_object()) return nullptr;
+  return take_lanes(LaneKey{string_field(asked, "id"), string_field(asked, "secret")});
+}
+
 }  // namespace
 
 Status serve_transfer(Stream& stream, const ServeOptions& serve) {
@@ -85,8 +92,11 @@ Status serve_transfer(Stream& stream, const ServeOptions& serve) {
     tell_failure(out, error);
     return error;
   }
-  Result<SyncReport> report = role == "send" ? send_tree(in, out, path, *options, {})
-                                             : receive_tree(in, out, path, *options, {});
+  SessionHooks hooks;
+  std::unique_ptr<LaneSource> lanes = lanes_of(*request);
+  hooks.lanes = lanes.get();
+  Result<SyncReport> report = role == "send" ? send_tree(in, out, path, *options, hooks)
+                                             : receive_tree(in, out, path, *options, hooks);
   return report.ok() ? done() : Status(std::move(report).error());
 }
 

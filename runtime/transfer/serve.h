@@ -4,9 +4,10 @@
 // session.
 //
 // The agent compiles these files of runtime/: base/{error,json,text,random,digest_fast}.cc and
-// transfer/{checkpoint,entries,frame,ignore,manifest,options,pack,pack_committer,plan,receive,
-// receive_contents,receive_pack,receive_plan,send,send_contents,send_pack,serve,stream,target,tree,
-// tree_only,two_way,two_way_change,two_way_side,walk,watch_tree}.cc.
+// transfer/{big_part,checkpoint,dealer,entries,frame,ignore,lane,lister,listener,manifest,match,
+// options,pace,pack,pack_committer,pieces,plan,receive,receive_big,receive_contents,receive_pack,
+// receive_plan,send,send_big,send_contents,send_pack,serve,source_file,stream,target,tree,tree_only,
+// two_way,two_way_change,two_way_side,walk,watch_tree}.cc.
 #pragma once
 
 #include <string>

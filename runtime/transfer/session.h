@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "transfer/frame.h"
+#include "transfer/lane.h"
 #include "transfer/options.h"
 
 namespace choline {
@@ -15,6 +16,7 @@ namespace choline {
 struct SessionHooks {
   std::function<void(const SyncProgress&)> progress;  // often; may be empty
   const std::atomic<bool>* stop = nullptr;            // ends the session soon, with `cancelled`
+  LaneSource* lanes = nullptr;                        // where more connections come from
 };
 
 // Both give the same report, made by the receiver. An error has been told to the peer.
@@ -25,9 +27,14 @@ Result<SyncReport> receive_tree(FrameReader& in, FrameWriter& out, const std::st
 
 // What a client asks a server for.
 enum class ServeRole { send, receive, checkpoints, manifests };
-// `names`: of the checkpoints whose manifests are asked for.
-Status write_request(FrameWriter& out, ServeRole role, const std::string& path,
-                     const SyncOptions& options, const std::vector<std::string>& names = {});
+struct Request {
+  ServeRole role = ServeRole::send;
+  std::string path;
+  SyncOptions options;
+  std::vector<std::string> names;  // of the checkpoints whose manifests are asked for
+  LaneKey lanes;                   // unset: there will be none
+};
+Status write_request(FrameWriter& out, const Request& request);
 
 // After an error: the peer's own words where it has sent any, else `error`. A failed write means
 // that the peer has gone, and why it went is still to be read.

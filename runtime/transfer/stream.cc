@@ -15,6 +15,10 @@ Result<size_t> FdStream::read(char* into, size_t most) {
   }
 }
 
+void FdStream::abandon() {
+  (void)shutdown(in_, SHUT_RD);
+}
+
 Status FdStream::write(std::string_view bytes) {
   while (!bytes.empty()) {
     ssize_t put = ::send(out_, bytes.data(), bytes.size(), MSG_NOSIGNAL);

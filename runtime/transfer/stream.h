@@ -20,6 +20,8 @@ class Stream {
   virtual Result<size_t> read(char* into, size_t most) = 0;
   // All of it, or an error.
   virtual Status write(std::string_view bytes) = 0;
+  // From any thread: a read() that waits, and each one after it, ends.
+  virtual void abandon() {}
 };
 
 // Over blocking descriptors, which may be the same (a socket). Does not own them. The process must
@@ -29,6 +31,7 @@ class FdStream : public Stream {
   FdStream(int in, int out) : in_(in), out_(out) {}
   Result<size_t> read(char* into, size_t most) override;
   Status write(std::string_view bytes) override;
+  void abandon() override;  // of a socket only
 
  private:
   int in_;

@@ -271,12 +271,19 @@ SessionFn receive_to(std::string path, SyncOptions options) {
 }
 
 // Asks the far end for its part before doing ours.
-SessionFn asking(ServeRole role, std::string path, SyncOptions options, SessionFn then,
-                 std::vector<std::string> names = {}) {
-  return [=](FrameReader& in, FrameWriter& out, const SessionHooks& hooks) {
-    Status status = write_request(out, role, path, options, names);
+SessionFn asking(Request request, SessionFn then, LaneOpener opener = nullptr) {
+  return [request, then, opener](FrameReader& in, FrameWriter& out, const SessionHooks& hooks) {
+    Request asked = request;
+    SessionHooks with_lanes = hooks;
+    std::unique_ptr<LaneSource> lanes;
+    if (opener && lane_count(asked.options) > 0) {
+      asked.lanes = LaneKey::make();
+      lanes = dial_lanes(opener, asked.lanes);
+      with_lanes.lanes = lanes.get();
+    }
+    Status status = write_request(out, asked);
     if (!status.ok()) return Result<Json>(peer_reason(in, std::move(status).error()));
-    return then(in, out, hooks);
+    return then(in, out, with_lanes);
   };
 }
 
@@ -297,10 +304,12 @@ Co<Result<SyncReport>> sync_files(Loop& loop, SyncEnd from, SyncEnd to, SyncOpti
   if (!options.outside_links) options.outside_links = !from.channel;
   Result<Json> result = Error(ErrorKind::invalid, "");
   if (to.channel) {
-    SessionFn fn = asking(ServeRole::receive, to.path, options, send_from(from.path, options));
+    SessionFn fn = asking({ServeRole::receive, to.path, options, {}, {}},
+                          send_from(from.path, options), to.lanes);
     result = co_await run_remote(loop, std::move(to.channel), std::move(fn), progress);
   } else if (from.channel) {
-    SessionFn fn = asking(ServeRole::send, from.path, options, receive_to(to.path, options));
+    SessionFn fn = asking({ServeRole::send, from.path, options, {}, {}},
+                          receive_to(to.path, options), from.lanes);
     result = co_await run_remote(loop, std::move(from.channel), std::move(fn), progress);
   } else {
     SessionFn sender = send_from(from.path, options);
@@ -343,7 +352,7 @@ Co<Result<std::vector<Checkpoint>>> list_checkpoints(Loop& loop, SyncEnd at) {
         co_await OnWorker<Result<std::vector<Checkpoint>>>(loop, std::move(job));
     co_return found;
   }
-  SessionFn fn = asking(ServeRole::checkpoints, at.path, SyncOptions(), read_checkpoints);
+  SessionFn fn = asking({ServeRole::checkpoints, at.path, {}, {}, {}}, read_checkpoints);
   Result<Json> told = co_await run_remote(loop, std::move(at.channel), std::move(fn), nullptr);
   if (!told.ok()) co_return told.error();
   std::vector<Checkpoint> list;
@@ -367,7 +376,7 @@ Co<Result<std::vector<Manifest>>> fetch_manifests(Loop& loop, SyncEnd at,
     co_return found;
   }
   SessionFn fn =
-      asking(ServeRole::manifests, at.path, SyncOptions(), read_checkpoints, std::move(names));
+      asking({ServeRole::manifests, at.path, {}, std::move(names), {}}, read_checkpoints);
   Result<Json> told = co_await run_remote(loop, std::move(at.channel), std::move(fn), nullptr);
   if (!told.ok()) co_return told.error();
   std::vector<Manifest> list;

@@ -12,6 +12,7 @@
 #include "loop/co.h"
 #include "loop/loop.h"
 #include "transfer/channel.h"
+#include "transfer/lane.h"
 #include "transfer/manifest.h"
 #include "transfer/options.h"
 
@@ -20,6 +21,7 @@ namespace choline {
 struct SyncEnd {
   std::string path;
   std::unique_ptr<Channel> channel;  // null: here
+  LaneOpener lanes;                  // more connections to there; may be null
 };
 
 using SyncProgressFn = std::function<void(const SyncProgress&)>;

@@ -317,6 +317,21 @@ Status PartFiles::finish(const Entry& entry, bool may_remove_tree) {
   return done();
 }
 
+Status PartFiles::add(Target::Place place, std::string part_name, UniqueFd file, const Entry& entry,
+                      bool may_remove_tree) {
+  Part part;
+  part.place = std::move(place);
+  part.part_name = std::move(part_name);
+  part.file = std::move(file);
+  part.entry = entry;
+  part.written = entry.size;
+  part.may_remove_tree = may_remove_tree;
+  waiting_bytes_ += entry.size;
+  finished_.push_back(std::move(part));
+  if (finished_.size() >= kBatchFiles || waiting_bytes_ >= kBatchBytes) return commit();
+  return done();
+}
+
 // Mode and time first: what follows the rename must change nothing.
 Status PartFiles::settle(Part& part) {
   int file = part.file.get();
@@ -364,10 +379,11 @@ Status PartFiles::commit() {
   return fatal;
 }
 
-void clear_dead_parts(int folder) {
+void clear_dead_parts(int folder, const std::function<bool(const std::string&)>& keep) {
   clear_dead_small_parts(folder);
   for (const std::string& name : names_in(folder)) {
     if (!name.starts_with(kPartPrefix) || name.starts_with(kSmallPartPrefix)) continue;
+    if (keep && keep(name)) continue;
     UniqueFd file(openat(folder, name.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     bool is_link = !file && errno == ELOOP;  // links are made and renamed at once: left by the dead
     if (is_link || (file && flock(file.get(), LOCK_EX | LOCK_NB) == 0)) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,9 +47,12 @@ class Target {
   Status sync_folder(std::string_view path);
 
   void forget_cache() { cache_.clear(); }
+  // The same folder, for another thread.
+  Target twin() const { return Target(root_); }
 
  private:
   explicit Target(UniqueFd root) : root_(std::make_shared<UniqueFd>(std::move(root))) {}
+  explicit Target(SharedFd root) : root_(std::move(root)) {}
   SharedFd root_;
   // The open folders on the way to the last one asked for: paths come in order, so the next is
   // near.
@@ -71,6 +75,9 @@ class PartFiles {
   void drop();
   // All of it is written. Commits the batch when it has grown.
   Status finish(const Entry& entry, bool may_remove_tree);
+  // The same for a file that somebody else wrote, in a part that is ours from now on.
+  Status add(Target::Place place, std::string part_name, UniqueFd file, const Entry& entry,
+             bool may_remove_tree);
   // Gives all that is finished its name. Files that could not get it are told in `failed`.
   Status commit();
 
@@ -98,8 +105,8 @@ class PartFiles {
 // Makes way for a file or link: a folder in its place goes when it is empty or `whole` is set.
 Status make_way(int parent, const std::string& name, bool whole);
 
-// Removes what dead writers left in a folder.
-void clear_dead_parts(int folder);
+// Removes what dead writers left in a folder, but for what `keep` says is wanted.
+void clear_dead_parts(int folder, const std::function<bool(const std::string& name)>& keep = {});
 
 // Parts of small files have no locks of their own: their writer holds one on their folder, by this
 // descriptor of it and its life. Where locks do not work, nobody clears parts away either.
