@@ -19,7 +19,6 @@ bool is_big_part_name(std::string_view name);
 // Something of this file has come before.
 bool has_big_part(Target& target, std::string_view path);
 // Not used for so long, it is of no more use.
-constexpr int64_t kKeepParts = 7 * 24 * 3600;  // seconds
 
 class BigPart {
  public:

@@ -18,7 +18,7 @@ constexpr size_t kPiece = 512 << 10;      // most bytes of a file in one piece
 using PieceDigest = std::array<char, 16>;
 PieceDigest digest_piece(std::string_view bytes);
 
-enum class PieceMethod : uint8_t { raw = 0, zstd = 1 };
+enum class PieceMethod : uint8_t { raw = 0 };  // room for compressed ones
 
 // What goes before the bytes of a piece.
 struct PieceHead {

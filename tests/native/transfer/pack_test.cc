@@ -127,7 +127,8 @@ TEST_CASE("records that no writer wrote are refused, and never read past their e
   }
 }
 
-TEST_CASE("small files go in packs, with their modes, times and odd names, over whatever is there") {
+TEST_CASE(
+    "small files go in packs, with their modes, times and odd names, over whatever is there") {
   TempFolder temp;
   std::map<std::string, std::string> odd = {{"plain", "x"},
                                             {"line\nbreak", "y"},
@@ -183,7 +184,8 @@ TEST_CASE("parts of small files go when their writer has died, and not before") 
   CHECK(temp.get("to/f/b") == "new too");
 }
 
-TEST_CASE("a target that ignores a folder still gets what the source has in it, and loses nothing") {
+TEST_CASE(
+    "a target that ignores a folder still gets what the source has in it, and loses nothing") {
   TempFolder temp;
   temp.put("from/out/a", "same");
   temp.put("from/out/b", "other");
