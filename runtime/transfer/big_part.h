@@ -18,7 +18,6 @@ std::string big_part_name(std::string_view name);
 bool is_big_part_name(std::string_view name);
 // Something of this file has come before.
 bool has_big_part(Target& target, std::string_view path);
-// Not used for so long, it is of no more use.
 
 class BigPart {
  public:
