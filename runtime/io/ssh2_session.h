@@ -14,7 +14,7 @@
 #include "loop/co.h"
 #include "loop/loop.h"
 
-typedef struct _LIBSSH2_SESSION LIBSSH2_SESSION;
+typedef struct _LIBSSH2_SESSION LIBSSH2_SESSION;  // NOLINT: a name of libssh2
 
 namespace choline {
 

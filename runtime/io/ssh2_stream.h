@@ -13,7 +13,7 @@
 #include "loop/co.h"
 #include "loop/loop.h"
 
-typedef struct _LIBSSH2_CHANNEL LIBSSH2_CHANNEL;
+typedef struct _LIBSSH2_CHANNEL LIBSSH2_CHANNEL;  // NOLINT: a name of libssh2
 
 namespace choline {
 

@@ -297,6 +297,7 @@ class TwoWaySync {
     if (!staged) co_return staged.error();
     std::set<std::string> removed;
     std::vector<Json> items;
+    items.reserve(mine.size());
     for (const TwoWayAction* action : mine) items.push_back(to_json(wish_for(*action, removed)));
     Json details = {{"staging", staging_}};
     Result<std::vector<Json>> told =

@@ -196,7 +196,7 @@ Status Lister::tell_chunks(const Job& job, Base& base, int raw) {
     std::string_view rest(window.data() + next, filled - next);
     std::string_view chunk = rest.substr(0, first_chunk(rest, base.unit));
     Base::Item item{at + next, chunk.size(), digest_piece(chunk)};
-    items += std::move(Packer().number(chunk.size()).out());
+    items += Packer().number(chunk.size()).out();
     items.append(item.digest.data(), item.digest.size());
     {
       std::lock_guard lock(base.mutex);

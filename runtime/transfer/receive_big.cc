@@ -85,7 +85,7 @@ Status BigReceiver::read_lane(LaneStream& stream) {
     unsigned char header[5];
     Status status = stream.read_all(reinterpret_cast<char*>(header), sizeof header);
     if (!status.ok()) return status;
-    size_t length = header[1] | header[2] << 8 | header[3] << 16;
+    size_t length = size_t{header[1]} | size_t{header[2]} << 8 | size_t{header[3]} << 16;
     if (length > payload.size() || header[4] != 0)
       return protocol_error("a piece that is too long");
     status = stream.read_all(payload.data(), length);

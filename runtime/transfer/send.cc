@@ -210,7 +210,7 @@ Result<SyncReport> send_tree(FrameReader& in, FrameWriter& out, const std::strin
   return peer_reason(in, std::move(report).error());
 }
 
-Status write_request(FrameWriter& out, const Request& asked) {
+Status write_request(FrameWriter& out, const TransferRequest& asked) {
   Json request = Json::object();
   request["magic"] = "choline-files";
   request["version"] = kTransferVersion;

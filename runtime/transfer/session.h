@@ -27,14 +27,14 @@ Result<SyncReport> receive_tree(FrameReader& in, FrameWriter& out, const std::st
 
 // What a client asks a server for.
 enum class ServeRole { send, receive, checkpoints, manifests };
-struct Request {
+struct TransferRequest {
   ServeRole role = ServeRole::send;
   std::string path;
   SyncOptions options;
   std::vector<std::string> names;  // of the checkpoints whose manifests are asked for
   LaneKey lanes;                   // unset: there will be none
 };
-Status write_request(FrameWriter& out, const Request& request);
+Status write_request(FrameWriter& out, const TransferRequest& request);
 
 // After an error: the peer's own words where it has sent any, else `error`. A failed write means
 // that the peer has gone, and why it went is still to be read.

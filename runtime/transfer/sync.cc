@@ -271,9 +271,9 @@ SessionFn receive_to(std::string path, SyncOptions options) {
 }
 
 // Asks the far end for its part before doing ours.
-SessionFn asking(Request request, SessionFn then, LaneOpener opener = nullptr) {
+SessionFn asking(TransferRequest request, SessionFn then, LaneOpener opener = nullptr) {
   return [request, then, opener](FrameReader& in, FrameWriter& out, const SessionHooks& hooks) {
-    Request asked = request;
+    TransferRequest asked = request;
     SessionHooks with_lanes = hooks;
     std::unique_ptr<LaneSource> lanes;
     if (opener && lane_count(asked.options) > 0) {

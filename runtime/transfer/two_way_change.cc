@@ -235,6 +235,7 @@ Result<std::vector<SideResult>> change_side(const std::string& root, const std::
   if (!staged.ok()) return staged.error();
   Changer changer(std::move(*target), std::move(*staged), staging);
   std::vector<SideResult> results;
+  results.reserve(changes.size());
   for (const SideChange& change : changes) results.push_back(changer.change(change));
   // What changed in the very moment of its removal is never thrown away with the rest.
   bool holds = false;

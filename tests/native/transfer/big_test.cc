@@ -113,9 +113,9 @@ Result<SyncReport> move_with_lanes(const std::string& from, const std::string& t
   return report;
 }
 
-class Script : public Stream {
+class SaidBefore : public Stream {
  public:
-  explicit Script(std::string bytes) : bytes_(std::move(bytes)) {}
+  explicit SaidBefore(std::string bytes) : bytes_(std::move(bytes)) {}
   Result<size_t> read(char* into, size_t most) override {
     size_t count = std::min({most, size_t{4096}, bytes_.size() - at_});
     bytes_.copy(into, count, at_);
@@ -164,7 +164,7 @@ std::string record(const std::string& from, const std::string& to) {
 }
 
 Result<SyncReport> replay(std::string bytes, const std::string& to) {
-  Script script(std::move(bytes));
+  SaidBefore script(std::move(bytes));
   FrameReader in(script);
   FrameWriter out(script);
   SyncOptions options;
@@ -172,13 +172,13 @@ Result<SyncReport> replay(std::string bytes, const std::string& to) {
   return receive_tree(in, out, to, options, {});
 }
 
-std::string frame(FrameType type, const std::string& payload) {
+std::string big_frame(FrameType type, const std::string& payload) {
   return frame_header(type, payload.size()) + payload;
 }
 
 std::string piece(uint64_t ticket, uint64_t offset, const std::string& bytes) {
   PieceHead head{ticket, offset, bytes.size(), PieceMethod::raw, digest_piece(bytes)};
-  return frame(FrameType::piece, pack(head) + bytes);
+  return big_frame(FrameType::piece, pack(head) + bytes);
 }
 
 // What a sender of one file of this size says before its contents.
@@ -192,9 +192,9 @@ std::string lying_start(uint64_t size) {
   Json end = {{"count", 1}, {"skipped", Json::array()}, {"failed", Json::array()}, {"cut", false}};
   Packer head;
   head.number(0).number(size).signed_number(0).number(0644);
-  return frame(FrameType::tree, R"({"single":false,"name":""})") +
-         frame(FrameType::entries, pack_batch(manifest.take())) +
-         frame(FrameType::entries_end, to_text(end)) + frame(FrameType::big, head.out());
+  return big_frame(FrameType::tree, R"({"single":false,"name":""})") +
+         big_frame(FrameType::entries, pack_batch(manifest.take())) +
+         big_frame(FrameType::entries_end, to_text(end)) + big_frame(FrameType::big, head.out());
 }
 
 }  // namespace
@@ -429,17 +429,17 @@ TEST_CASE("what no honest sender says about a big file is refused") {
       {piece(0, 0, bytes) + piece(0, 100, bytes), "more of a file than it said"},
       {piece(0, UINT64_MAX, bytes), "more of a file than it said"},
       {wrong, "was damaged on the way"},
-      {frame(FrameType::keep, numbers({0, 0, 65536})), "a copy of what was not listed"},
-      {frame(FrameType::copy, numbers({0, 0, 0, 65536})), "a copy of what was not listed"},
-      {frame(FrameType::zeros, numbers({0, 0, 1ULL << 60})), "more of a file than it said"},
-      {frame(FrameType::zeros, numbers({0, 0, 0})), "a hole that cannot be read"},
+      {big_frame(FrameType::keep, numbers({0, 0, 65536})), "a copy of what was not listed"},
+      {big_frame(FrameType::copy, numbers({0, 0, 0, 65536})), "a copy of what was not listed"},
+      {big_frame(FrameType::zeros, numbers({0, 0, 1ULL << 60})), "more of a file than it said"},
+      {big_frame(FrameType::zeros, numbers({0, 0, 0})), "a hole that cannot be read"},
       {piece(7, 0, bytes), "a part of a file that has not begun"},
-      {frame(FrameType::big_end, numbers({1, 0})), "the end of a file that has not begun"},
-      {frame(FrameType::big_end, numbers({0, 7})), "the end of a file that cannot be read"},
-      {frame(FrameType::finished, "{}"), "no end of a file"},
-      {frame(FrameType::big_end, numbers({0, 1})) + frame(FrameType::finished, "{}"),
+      {big_frame(FrameType::big_end, numbers({1, 0})), "the end of a file that has not begun"},
+      {big_frame(FrameType::big_end, numbers({0, 7})), "the end of a file that cannot be read"},
+      {big_frame(FrameType::finished, "{}"), "no end of a file"},
+      {big_frame(FrameType::big_end, numbers({0, 1})) + big_frame(FrameType::finished, "{}"),
        "no second try of a file"},
-      {frame(FrameType::piece, numbers({0, 0, 10, 9}) + std::string(16, 'x')),
+      {big_frame(FrameType::piece, numbers({0, 0, 10, 9}) + std::string(16, 'x')),
        "a piece that cannot be read"}};
   for (const auto& [lie, why] : lies) {
     TempFolder temp;
