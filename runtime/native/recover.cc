@@ -8,7 +8,7 @@ namespace choline {
 
 namespace {
 
-Co<Result<Json>> list(Services& services, Json) {
+Co<Result<Json>> recover_list(Services& services, Json) {
   Result<Instances*> instances = services.instances();
   if (!instances) co_return instances.error();
   Co<Result<Json>> looking = find_tagged((*instances)->world());
@@ -16,7 +16,7 @@ Co<Result<Json>> list(Services& services, Json) {
   co_return found;
 }
 
-Co<Result<Json>> adopt(Services& services, Json args) {
+Co<Result<Json>> recover_adopt(Services& services, Json args) {
   Result<Instances*> instances = services.instances();
   if (!instances) co_return instances.error();
   Result<std::string> provider = string_arg(args, 0, "native.recover.adopt");
@@ -33,7 +33,7 @@ Co<Result<Json>> adopt(Services& services, Json args) {
 }  // namespace
 
 NativeModule recover_module() {
-  return {"recover", {{"list", list}, {"adopt", adopt}}};
+  return {"recover", {{"list", recover_list}, {"adopt", recover_adopt}}};
 }
 
 }  // namespace choline

@@ -10,6 +10,7 @@ import argparse
 import io
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -69,6 +70,9 @@ def main():
     parser.add_argument("-v", action="store_true", help="say each test and its time")
     parser.add_argument("groups", nargs="*")
     options = parser.parse_args()
+    # Whoever started this in the background may have had them ignored, which children inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if options.one:
         return run_here(options.one)
     there = list_groups()
