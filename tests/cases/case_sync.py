@@ -424,11 +424,14 @@ class TwoWay(Moving):
         self.wait_until((self.here / "b").exists, "it to be here")
         (self.here / "a").unlink()
         self.wait_until(lambda: not (self.there / "a").exists(), "it to go there")
+        # The next one begins when what is common has been written down.
+        self.write("notes/c", "the next")
+        self.wait_until((self.there / "c").exists, "the next")
         running.signal(signal.SIGKILL)
         running.wait()
         (self.there / "b").unlink()
         self.both()
-        self.assertEqual(self.tree(self.here), {})
+        self.assertEqual(self.tree(self.here), {"c": b"the next"})
 
 
 class Instances(Moving):
