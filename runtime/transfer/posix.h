@@ -15,6 +15,9 @@ struct CloseFolder {
   void operator()(DIR* folder) const { closedir(folder); }
 };
 
+// Two changes of a file within a tick of the file system's clock look like one.
+constexpr int64_t kClockTick = 20'000'000;  // nanoseconds; the longest that Linux has, and more
+
 // Times further than 290 years from 1970 count as that far.
 inline int64_t nanoseconds(const timespec& time) {
   constexpr int64_t kFar = INT64_MAX / 1'000'000'000 - 2;

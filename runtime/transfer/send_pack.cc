@@ -10,6 +10,7 @@
 
 #include "base/mutant.h"
 #include "base/text.h"
+#include "transfer/source_file.h"
 
 namespace choline {
 
@@ -17,13 +18,6 @@ namespace {
 
 constexpr size_t kGroupFiles = 128;  // descriptors open at once
 constexpr uint64_t kGroupBytes = 256 << 10;
-// Two changes within one tick of the file system's clock look like one.
-constexpr int64_t kClockTick = 20'000'000;
-
-bool is_unchanged(const struct stat& a, const struct stat& b) {
-  return a.st_size == b.st_size && nanoseconds(a.st_mtim) == nanoseconds(b.st_mtim) &&
-         nanoseconds(a.st_ctim) == nanoseconds(b.st_ctim);
-}
 
 }  // namespace
 
@@ -111,15 +105,10 @@ bool PackSender::read_whole(const Waiting& waiting) {
   auto size = static_cast<size_t>(waiting.before.st_size);
   if (size > kSmallFile) return false;
   block_.resize(size);
-  for (size_t at = 0; at < size;) {
-    ssize_t got = pread(waiting.file.get(), block_.data() + at, size - at, static_cast<off_t>(at));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    at += static_cast<size_t>(got);
-  }
+  if (read_at(waiting.file.get(), 0, block_.data(), size) < size) return false;
   struct stat after {};
   if (fstat(waiting.file.get(), &after) != 0) return false;
-  return is_unchanged(waiting.before, after) || mutant("no-second-look");
+  return is_same_file(waiting.before, after) || mutant("no-second-look");
 }
 
 Status PackSender::send(Waiting& waiting) {

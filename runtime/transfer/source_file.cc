@@ -23,12 +23,11 @@ bool is_same_file(const struct stat& a, const struct stat& b) {
 
 bool is_at_rest(int file, struct stat& now) {
   if (fstat(file, &now) != 0) return false;
-  // Two changes within a tick of the file system's clock look like one: let the tick pass.
   timespec time{};
   clock_gettime(CLOCK_REALTIME, &time);
-  if (nanoseconds(time) - nanoseconds(now.st_mtim) >= 20'000'000) return true;
+  if (nanoseconds(time) - nanoseconds(now.st_mtim) >= kClockTick) return true;
   struct stat earlier = now;
-  nap(20);
+  nap(kClockTick / 1'000'000);
   if (fstat(file, &now) != 0) return false;
   // One that only grows is another matter: what was there may still be a true copy.
   return is_same_file(earlier, now) || now.st_size > earlier.st_size;

@@ -20,8 +20,6 @@ namespace {
 constexpr size_t kItemsPerFrame = 2000;
 constexpr size_t kTextPerFrame = 1 << 20;  // bytes; escaped they still fit a frame
 constexpr size_t kMostItems = 1'000'000;
-// Two changes within a tick of the file system's clock look like one.
-constexpr int64_t kTick = 20'000'000;
 
 Error bad_item() {
   return protocol_error("an item that cannot be read");
@@ -30,7 +28,7 @@ Error bad_item() {
 SideEntry entry_of(const Entry& entry, int64_t now) {
   SideEntry out{entry.kind, entry.size, entry.mtime_ns, entry.ctime_ns, entry.mode, entry.link};
   if (entry.kind != EntryKind::file) out.ctime_ns = out.mtime_ns = 0;
-  if (out.ctime_ns > now - kTick) out.ctime_ns = 0;
+  if (out.ctime_ns > now - kClockTick) out.ctime_ns = 0;
   return out;
 }
 

@@ -113,26 +113,6 @@ Result<SyncReport> move_with_lanes(const std::string& from, const std::string& t
   return report;
 }
 
-class SaidBefore : public Stream {
- public:
-  explicit SaidBefore(std::string bytes) : bytes_(std::move(bytes)) {}
-  Result<size_t> read(char* into, size_t most) override {
-    size_t count = std::min({most, size_t{4096}, bytes_.size() - at_});
-    bytes_.copy(into, count, at_);
-    at_ += count;
-    return count;
-  }
-  Status write(std::string_view bytes) override {
-    written += bytes;
-    return done();
-  }
-  std::string written;
-
- private:
-  std::string bytes_;
-  size_t at_ = 0;
-};
-
 // All that a sender says in an honest session, for a receiver that has what is at `to`.
 std::string record(const std::string& from, const std::string& to) {
   SocketPair sockets;
@@ -164,7 +144,7 @@ std::string record(const std::string& from, const std::string& to) {
 }
 
 Result<SyncReport> replay(std::string bytes, const std::string& to) {
-  SaidBefore script(std::move(bytes));
+  Script script(std::move(bytes), 4096);
   FrameReader in(script);
   FrameWriter out(script);
   SyncOptions options;

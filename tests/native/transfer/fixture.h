@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -85,6 +86,28 @@ struct SocketPair {
     two.reset(ends[1]);
   }
   UniqueFd one, two;
+};
+
+// Plays back bytes, in small pieces; takes what is written.
+class Script : public Stream {
+ public:
+  explicit Script(std::string bytes, size_t piece = 7) : bytes_(std::move(bytes)), piece_(piece) {}
+  Result<size_t> read(char* into, size_t most) override {
+    size_t count = std::min({most, piece_, bytes_.size() - at_});
+    bytes_.copy(into, count, at_);
+    at_ += count;
+    return count;
+  }
+  Status write(std::string_view bytes) override {
+    written += bytes;
+    return done();
+  }
+  std::string written;
+
+ private:
+  std::string bytes_;
+  size_t at_ = 0;
+  size_t piece_;
 };
 
 // A whole session, sender and receiver on two threads.

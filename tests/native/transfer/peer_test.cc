@@ -12,28 +12,6 @@ using namespace choline;
 
 namespace {
 
-// Plays back bytes, in small pieces; takes what is written.
-class Script : public Stream {
- public:
-  explicit Script(std::string bytes, size_t piece = 7) : bytes_(std::move(bytes)), piece_(piece) {}
-  Result<size_t> read(char* into, size_t most) override {
-    size_t count = std::min({most, piece_, bytes_.size() - at_});
-    bytes_.copy(into, count, at_);
-    at_ += count;
-    return count;
-  }
-  Status write(std::string_view bytes) override {
-    written += bytes;
-    return done();
-  }
-  std::string written;
-
- private:
-  std::string bytes_;
-  size_t at_ = 0;
-  size_t piece_;
-};
-
 // Both directions of an honest session.
 struct Recording {
   std::string sent, answered;
