@@ -25,6 +25,12 @@ inline int64_t nanoseconds(const timespec& time) {
   return seconds * 1'000'000'000 + time.tv_nsec;
 }
 
+inline int64_t wall_nanoseconds() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return nanoseconds(now);
+}
+
 inline timespec time_of(int64_t nanoseconds) {
   timespec out{};
   out.tv_sec = nanoseconds / 1'000'000'000;

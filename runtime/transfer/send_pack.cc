@@ -65,13 +65,12 @@ void PackSender::open(Waiting& waiting) {
 
 // One nap for the whole group. What is touched again meanwhile goes alone.
 void PackSender::let_ticks_pass() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
+  int64_t now = wall_nanoseconds();
   int64_t newest = 0;
   for (const Waiting& each : group_) {
     if (each.problem != 0) continue;
     for (const timespec& time : {each.before.st_mtim, each.before.st_ctim}) {
-      int64_t age = nanoseconds(now) - nanoseconds(time);
+      int64_t age = now - nanoseconds(time);
       if (age >= 0 && age < kClockTick) newest = std::max(newest, kClockTick - age);
     }
   }

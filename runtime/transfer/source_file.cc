@@ -23,9 +23,8 @@ bool is_same_file(const struct stat& a, const struct stat& b) {
 
 bool is_at_rest(int file, struct stat& now) {
   if (fstat(file, &now) != 0) return false;
-  timespec time{};
-  clock_gettime(CLOCK_REALTIME, &time);
-  if (nanoseconds(time) - nanoseconds(now.st_mtim) >= kClockTick) return true;
+  // Two changes within a tick of the file system's clock look like one: let the tick pass.
+  if (wall_nanoseconds() - nanoseconds(now.st_mtim) >= kClockTick) return true;
   struct stat earlier = now;
   nap(kClockTick / 1'000'000);
   if (fstat(file, &now) != 0) return false;

@@ -143,6 +143,7 @@ Result<std::optional<Entry>> Target::look(std::string_view path) {
   entry.mode = info.st_mode & 07777;
   entry.size = static_cast<uint64_t>(info.st_size);
   entry.mtime_ns = nanoseconds(info.st_mtim);
+  entry.ctime_ns = nanoseconds(info.st_ctim);
   entry.kind = S_ISDIR(info.st_mode) ? EntryKind::folder : EntryKind::file;
   if (S_ISLNK(info.st_mode)) {
     entry.kind = EntryKind::link;

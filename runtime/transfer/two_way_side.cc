@@ -1,16 +1,17 @@
 #include "transfer/two_way_side.h"
 
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "base/digest_fast.h"
 #include "base/text.h"
 #include "transfer/plan.h"
 #include "transfer/posix.h"
 #include "transfer/session.h"
+#include "transfer/source_file.h"
 #include "transfer/target.h"
 
 namespace choline {
@@ -26,10 +27,33 @@ Error bad_item() {
 }
 
 SideEntry entry_of(const Entry& entry, int64_t now) {
-  SideEntry out{entry.kind, entry.size, entry.mtime_ns, entry.ctime_ns, entry.mode, entry.link};
+  SideEntry out{entry.kind,     entry.size,        entry.mtime_ns,
+                entry.ctime_ns, entry.mode & 0777, entry.link};
   if (entry.kind != EntryKind::file) out.ctime_ns = out.mtime_ns = 0;
   if (out.ctime_ns > now - kClockTick) out.ctime_ns = 0;
   return out;
+}
+
+// Lets the tick pass in which entries were changed just now, and looks at them again: what is
+// remembered without a time cannot be told from a change later.
+Status see_fresh_again(const std::string& root, SideEntries& entries) {
+  std::vector<SideEntries::value_type*> fresh;
+  for (auto& each : entries) {
+    if (each.second.kind == EntryKind::file && each.second.ctime_ns == 0) fresh.push_back(&each);
+  }
+  if (fresh.empty()) return done();
+  nap(kClockTick / 1'000'000);
+  Result<Target> target = Target::open(root, false);
+  if (!target.ok()) return target.error();
+  int64_t now = wall_nanoseconds();
+  for (auto* each : fresh) {
+    Result<std::optional<Entry>> found = target->look(each->first);
+    if (!found.ok() || !*found) continue;
+    SideEntry again = entry_of(**found, now);
+    int64_t changed = std::exchange(again.ctime_ns, 0);
+    if (again == each->second) each->second.ctime_ns = changed;
+  }
+  return done();
 }
 
 size_t text_in(const Json& item) {
@@ -174,8 +198,7 @@ Result<SideList> list_side(const std::string& root, const std::vector<std::strin
   ScanOptions scan;
   scan.exclude = exclude;
   scan.use_ignore_files = use_ignore_files;
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
+  int64_t now = wall_nanoseconds();
   Result<Tree> tree = scan_tree(root, scan, nullptr);
   if (!tree.ok()) return tree.error();
   list.rules = std::move(tree->rules);
@@ -191,8 +214,10 @@ Result<SideList> list_side(const std::string& root, const std::vector<std::strin
       list.notes.push_back({entry.path, "a link that leads out of the tree"});
       continue;
     }
-    list.entries.emplace(entry.path, entry_of(entry, nanoseconds(now)));
+    list.entries.emplace(entry.path, entry_of(entry, now));
   }
+  Status seen = see_fresh_again(root, list.entries);
+  if (!seen.ok()) return seen.error();
   return list;
 }
 

@@ -227,7 +227,7 @@ def moves(session):
     if session.build(BUILD, targets=("choline_moves",)):
         program = BUILD / "tests" / "choline_moves"
         session.suite([program, "--seeds", "2000"], "seeds")
-        session.suite([program, "--mutants", "--seeds", "600"], "mutants")
+        session.suite([program, "--mutants", "--seeds", "1500"], "mutants")
 
 
 @phase("clang")

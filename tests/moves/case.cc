@@ -51,8 +51,7 @@ bool Told::covers(const std::string& path) const {
 }
 
 Case::Case(uint64_t seed, Places places)
-    : seed_(seed),
-      dice_(sim::derived(seed, "moves")),
+    : dice_(sim::derived(seed, "moves")),
       outside_folder_(places.outside),
       from_(places.from, dice_),
       to_(places.to, dice_) {
@@ -163,13 +162,14 @@ Outcome Case::sync(const Attempt& attempt) {
 
 // A sync that is struck, while the source may change; then the source changes for certain.
 void Case::break_off() {
+  bool busy = dice_.chance(0.3);
+  bool one_file = busy && dice_.chance(0.5);
+  if (busy) from_.use_new_times();
+  if (one_file) volume_ += from_.put_long_file();
   Attempt broken = attempt();
   strike(broken);
-  bool busy = dice_.chance(0.3);
   int turns = 0;
   if (busy) {
-    from_.use_new_times();
-    bool one_file = dice_.chance(0.5);
     int pace = dice_.integer(1, 20);
     broken.meanwhile = [this, &turns, one_file, pace] {
       if (++turns % pace != 0 || turns > 20 * pace) return;

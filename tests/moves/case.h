@@ -71,7 +71,6 @@ class Case {
   std::set<std::string> blind() const;
   void tell(std::string text) { story_.push_back(std::move(text)); }
 
-  uint64_t seed_;
   Dice dice_;
   Setting setting_;
   SyncOptions options_;

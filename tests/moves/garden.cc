@@ -119,6 +119,16 @@ void Garden::grow(int entries) {
   }
 }
 
+// More than fits between the processes, so that some of it is read after some of it has arrived.
+size_t Garden::put_long_file() {
+  std::string path = new_path();
+  if (path.empty()) return 0;
+  auto bytes = std::make_shared<std::string>(
+      random_bytes(dice_, static_cast<size_t>(dice_.integer(1'500'000, 3'000'000))));
+  put(path, {Kind::file, bytes, 0644, new_time()});
+  return bytes->size();
+}
+
 std::string Garden::rename(const std::string& path) {
   std::string to = new_path();
   if (to.empty() || is_below(to, path)) return "nothing";

@@ -99,8 +99,8 @@ class Worker {
         why = wrong.what();
       }
       story_ = one.story();
-      syncs += one.syncs();
-      struck += one.struck();
+      syncs += static_cast<uint64_t>(one.syncs());
+      struck += static_cast<uint64_t>(one.struck());
       if (!why.empty()) {
         report(seed, why);
         if (!keep) forget(seed);

@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "fixture.h"
 #include "transfer/two_way.h"
+#include "transfer/two_way_side.h"
 
 using namespace choline;
 using What = TwoWayAction::What;
@@ -239,5 +241,19 @@ TEST_CASE("random edits at both sides: both end equal, and no text that somebody
       REQUIRE_FALSE(world.round());
       for (const std::string& text : wanted) REQUIRE_MESSAGE(world.holds(0, text), text);
     }
+  }
+}
+
+TEST_CASE("a side is listed with the times of files that were written a moment ago") {
+  TempFolder temp;
+  temp.put("from/old", "1");
+  std::filesystem::create_directories(temp.from() + "/folder");
+  for (const char* name : {"from/new", "from/folder/new"}) temp.put(name, "2");
+  Result<SideList> list = list_side(temp.from(), {}, true);
+  REQUIRE(list.ok());
+  REQUIRE(list->entries.size() == 4);
+  for (const auto& [path, entry] : list->entries) {
+    CAPTURE(path);
+    CHECK((entry.kind == EntryKind::folder) == (entry.ctime_ns == 0));
   }
 }
