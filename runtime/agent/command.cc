@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "agent/file.h"
+#include "agent/keeper.h"
 #include "agent/lease.h"
 #include "base/random.h"
 #include "base/text.h"
@@ -155,6 +156,7 @@ Result<Json> Commands::signal(const std::string& key, int number) const {
   if (::kill(-pid->command.pid, number) != 0) {
     // The command forked a moment ago and has not made its group yet, or it is just ending.
     if (errno != ESRCH) return errno_error("signal the command " + choline::quoted(key), errno);
+    if (number == SIGKILL) return Json::object();  // the first blow was enough
     if (::kill(pid->command.pid, number) != 0) return not_running(key, "ending");
   }
   return Json::object();
@@ -242,7 +244,7 @@ Status spawn_keeper(const CommandFiles& files, int spec, int report) {
   pid_t child = ::fork();
   if (child < 0) return errno_error("fork", errno);
   if (child == 0) {
-    reset_signals();
+    restore_defaults();
     ::setsid();
     if (::fork() != 0) ::_exit(0);
     int in = ::fcntl(spec, F_DUPFD, 10);
@@ -253,8 +255,8 @@ Status spawn_keeper(const CommandFiles& files, int spec, int report) {
       ::_exit(1);
     }
     close_from(4);
-    ::execl("/proc/self/exe", "choline-agent", "hold", files.folder.c_str(), nullptr);
-    ::_exit(1);
+    execute_self({"choline-agent", "hold", files.folder.c_str()});
+    ::_exit(keep_command(files.folder));
   }
   while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
   }

@@ -22,7 +22,7 @@ namespace {
 constexpr double kGpuTimeout = 20;  // nvidia-smi takes seconds when the driver has slept
 constexpr size_t kGpuOutput = 65536;
 
-std::optional<int64_t> number(std::string_view text) {
+std::optional<int64_t> whole_number(std::string_view text) {
   text = trim(text);
   int64_t value = 0;
   auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -31,7 +31,7 @@ std::optional<int64_t> number(std::string_view text) {
 
 std::optional<int64_t> number_in(const std::string& path) {
   Result<std::string> text = read_file(path, 4096);
-  return text ? number(*text) : std::nullopt;
+  return text ? whole_number(*text) : std::nullopt;
 }
 
 int64_t memory() {
@@ -59,7 +59,7 @@ int cpus() {
   double share = 0;
   if (Result<std::string> text = read_file("/sys/fs/cgroup/cpu.max", 4096)) {
     std::vector<std::string> words = split(trim(*text), ' ');
-    if (words.size() == 2) share = ratio(number(words[0]), number(words[1]));
+    if (words.size() == 2) share = ratio(whole_number(words[0]), whole_number(words[1]));
   } else {
     share = ratio(number_in("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
                   number_in("/sys/fs/cgroup/cpu/cpu.cfs_period_us"));
@@ -86,7 +86,7 @@ Json gpus(const std::string& table) {
   for (const std::string& line : split(table, '\n')) {
     std::vector<std::string> fields = split(line, ',');
     if (fields.size() < 3) continue;
-    int64_t mebibytes = number(fields[1]).value_or(0);
+    int64_t mebibytes = whole_number(fields[1]).value_or(0);
     found.push_back(
         Json{{"name", trim(fields[0])}, {"memory", mebibytes << 20}, {"driver", trim(fields[2])}});
   }

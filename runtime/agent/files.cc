@@ -66,7 +66,7 @@ class Files : public Activity {
 
  private:
   [[noreturn]] void serve(int fd, pid_t parent) {
-    reset_signals();
+    restore_defaults();
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(1);
     int in = ::fcntl(fd, F_DUPFD, 10);

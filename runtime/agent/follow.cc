@@ -1,7 +1,5 @@
 // The verb follow: a command's log from an offset on, as it grows, and how the command ended.
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,25 +12,18 @@ namespace choline {
 
 namespace {
 
-constexpr double kLookAgain = 1.0;     // seconds; what inotify cannot tell: a keeper that died
+constexpr double kLookAtState = 1.0;   // seconds; what inotify cannot tell: a keeper that died
 constexpr double kPollInterval = 0.2;  // without inotify
 
 class Follow : public Activity {
  public:
   Follow(Server& server, uint32_t channel, CommandFiles files, uint64_t offset)
       : Activity(server, channel), files_(std::move(files)), offset_(offset) {
-    notify_.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-    if (notify_ && ::inotify_add_watch(notify_.get(), files_.folder.c_str(),
-                                       IN_MODIFY | IN_MOVED_TO | IN_CREATE) < 0) {
-      notify_.reset();
-    }
-    if (notify_) {
-      watch_ = server.reactor().watch(notify_.get(), POLLIN, [this](short) { noticed(); });
-    }
+    watch_ = server.notifier().watch(files_.folder, [this](bool moved) { look(moved); });
     tick();
   }
   ~Follow() override {
-    if (watch_) server_.reactor().unwatch(watch_);
+    server_.notifier().unwatch(watch_);
     server_.reactor().cancel(timer_);
   }
   void on_room() override {
@@ -41,22 +32,8 @@ class Follow : public Activity {
 
  private:
   void tick() {
-    timer_ = server_.reactor().timer(notify_ ? kLookAgain : kPollInterval, [this] { tick(); });
+    timer_ = server_.reactor().timer(watch_ ? kLookAtState : kPollInterval, [this] { tick(); });
     look(true);
-  }
-
-  void noticed() {
-    alignas(inotify_event) char buffer[4096];
-    bool ended = false;
-    ssize_t got = 0;
-    while ((got = ::read(notify_.get(), buffer, sizeof buffer)) > 0) {
-      for (ssize_t at = 0; at < got;) {
-        auto* event = reinterpret_cast<inotify_event*>(buffer + at);
-        if (event->mask & (IN_MOVED_TO | IN_Q_OVERFLOW | IN_IGNORED)) ended = true;
-        at += static_cast<ssize_t>(sizeof *event + event->len);
-      }
-    }
-    look(ended);
   }
 
   // The state first and then the log: what a command wrote before its end is then never missed.
@@ -78,10 +55,12 @@ class Follow : public Activity {
 
   bool read_log() {
     waits_for_room_ = false;
-    if (!log_) log_.reset(::open(files_.path("log").c_str(), O_RDONLY | O_CLOEXEC));
-    if (!log_) return true;  // not yet there, or the command never began
+    // Opened anew each time: a thousand followers would need more descriptors than there are.
+    UniqueFd log(::open(files_.path("log").c_str(), O_RDONLY | O_CLOEXEC));
+    if (!log && errno == ENOENT) return true;  // not yet there, or the command never began
+    if (!log) return give_up();
     struct stat info {};
-    if (::fstat(log_.get(), &info) == 0 && static_cast<uint64_t>(info.st_size) < offset_) {
+    if (::fstat(log.get(), &info) == 0 && static_cast<uint64_t>(info.st_size) < offset_) {
       if (!server_.mux().flushed(channel_)) {  // the note must come after what was before
         waits_for_room_ = true;
         return true;
@@ -98,23 +77,26 @@ class Follow : public Activity {
       }
       char buffer[32768];
       ssize_t got =
-          ::pread(log_.get(), buffer, std::min(room, sizeof buffer), static_cast<off_t>(offset_));
+          ::pread(log.get(), buffer, std::min(room, sizeof buffer), static_cast<off_t>(offset_));
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0) {
-        finished_ = true;
-        server_.finish(channel_, error_answer(errno_error("read the log of the command", errno)));
-        return false;
-      }
+      if (got < 0) return give_up();
       if (got == 0) return true;
       offset_ += static_cast<uint64_t>(got);
       server_.mux().send(channel_, {buffer, static_cast<size_t>(got)});
     }
   }
 
+  bool give_up() {
+    finished_ = true;
+    server_.finish(channel_, error_answer(errno_error("read the log of the command", errno)));
+    server_.kick();
+    return false;
+  }
+
   CommandFiles files_;
   uint64_t offset_;
-  UniqueFd notify_, log_;
-  Reactor::Id watch_ = 0, timer_ = 0;
+  Notifier::Id watch_ = 0;
+  Reactor::Id timer_ = 0;
   Json end_;  // how it ended; null while it runs
   bool waits_for_room_ = false, finished_ = false, restarted_ = false;
 };

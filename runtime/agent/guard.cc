@@ -24,7 +24,7 @@ int kill_all(const ProcessName& leader, int number) {
 
 // Anything but the word that the session has ended by itself means that it must.
 [[noreturn]] void watch(pid_t pid, int leash, Guard::Way way) {
-  reset_signals();
+  restore_defaults();
   ::setsid();
   ::dup2(leash, 0);
   close_from(1);

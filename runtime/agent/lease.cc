@@ -22,7 +22,7 @@ namespace {
 
 constexpr double kLockPatience = 2;  // seconds; only an end holds it for longer
 
-std::string folder_name(const std::string& tag) {
+std::string folder_of_tag(const std::string& tag) {
   std::string name;
   for (char letter : tag.empty() ? std::string("none") : tag) {
     bool plain = std::isalnum(static_cast<unsigned char>(letter)) || letter == '-' || letter == '_';
@@ -39,7 +39,7 @@ Error over(const std::string& why) {
 }  // namespace
 
 Lease::Lease(const Place& place)
-    : place_(place), folder_(place.root + "/.choline/lease/" + folder_name(place.tag)) {}
+    : place_(place), folder_(place.root + "/.choline/lease/" + folder_of_tag(place.tag)) {}
 
 Result<UniqueFd> Lease::lock(double patience) const {
   UniqueFd fd(::open(path("lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -74,16 +74,15 @@ Status Lease::spawn() const {
   pid_t child = ::fork();
   if (child < 0) return errno_error("fork", errno);
   if (child == 0) {
-    reset_signals();
+    restore_defaults();
     ::setsid();
     if (::fork() != 0) ::_exit(0);
     int nothing = ::open("/dev/null", O_RDWR);
     for (int fd : {0, 1, 2}) ::dup2(nothing, fd);
     close_from(3);
     if (::chdir("/") != 0) ::_exit(1);
-    ::execl("/proc/self/exe", "choline-agent", "lease", place_.root.c_str(), place_.tag.c_str(),
-            nullptr);
-    ::_exit(1);
+    execute_self({"choline-agent", "lease", place_.root.c_str(), place_.tag.c_str()});
+    ::_exit(keep_lease(place_));
   }
   while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
   }

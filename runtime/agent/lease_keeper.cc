@@ -176,7 +176,7 @@ bool LeaseKeeper::run_hook() const {
   pid_t child = ::fork();
   if (child < 0) return false;
   if (child == 0) {
-    reset_signals();
+    restore_defaults();
     ::setenv("CHOLINE_END", why_.c_str(), 1);
     ::setenv("CHOLINE_ENDED", std::to_string(wall_seconds()).c_str(), 1);
     std::vector<char*> argv;

@@ -50,6 +50,7 @@ int serve(const std::vector<std::string_view>& arguments) {
   // The mark of all that belongs to the instance, by which its lease's keeper finds it.
   if (!place.tag.empty()) ::setenv("CHOLINE_INSTANCE", place.tag.c_str(), 1);
   std::free(real);
+  choline::raise_file_limit();
   return choline::Server(std::move(place), STDIN_FILENO, STDOUT_FILENO).run();
 }
 

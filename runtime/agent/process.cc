@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -42,7 +43,9 @@ T number(std::string_view text) {
 
 // The name in field 2 may hold blanks and brackets, so fields count from the last ')'.
 std::optional<Stat> read_stat(pid_t pid) {
-  Result<std::string> text = read_file("/proc/" + std::to_string(pid) + "/stat", 4096);
+  // Of its first thread: an emulator forges what a process reads of itself.
+  std::string name = std::to_string(pid);
+  Result<std::string> text = read_file("/proc/" + name + "/task/" + name + "/stat", 4096);
   if (!text) return std::nullopt;
   size_t bracket = text->rfind(')');
   if (bracket == std::string::npos || bracket + 2 >= text->size()) return std::nullopt;
@@ -300,7 +303,22 @@ Result<Program> read_program(const Json& request, const Place& place) {
   return program;
 }
 
-void reset_signals() {
+namespace {
+std::optional<rlimit> file_limit_before;
+}
+
+void raise_file_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  rlimit raised = limit;
+  raised.rlim_cur = std::min<rlim_t>(limit.rlim_max, 65536);
+  if (raised.rlim_cur <= limit.rlim_cur) return;
+  if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) file_limit_before = limit;
+}
+
+void restore_defaults() {
+  // Some programs break where there are more than 1024.
+  if (file_limit_before) ::setrlimit(RLIMIT_NOFILE, &*file_limit_before);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -318,7 +336,7 @@ void close_from(int first) {
 }
 
 void execute(const Program& program, pid_t parent, const ExecFds& fds) {
-  reset_signals();
+  restore_defaults();
   ::setsid();
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(127);
@@ -355,6 +373,16 @@ int signal_of(const Json& note) {
   const Json number = note.value("signal", Json());
   if (!number.is_number_unsigned() || number.get<uint64_t>() >= NSIG) return 0;
   return number.get<int>();
+}
+
+void execute_self(std::vector<const char*> words) {
+  // The name behind the link: an emulator knows its guest's, while the link itself is its own.
+  char path[4096];
+  ssize_t size = ::readlink("/proc/self/exe", path, sizeof path - 1);
+  if (size <= 0) return;
+  path[size] = 0;
+  words.push_back(nullptr);
+  ::execv(path, const_cast<char**>(words.data()));
 }
 
 Result<Pipe> make_pipe() {

@@ -74,8 +74,14 @@ struct ExecFds {
 // The signal that a note {"signal": number} asks for; 0 when it asks for none that there is.
 int signal_of(const Json& note);
 
-// Undoes what the Reactor set, and closes all descriptors from `first` on.
-void reset_signals();
+// Becomes this program anew, in a fork. Returns where that cannot be: without /proc, under an
+// emulator, or when its file has been removed; the caller then goes on as it is.
+void execute_self(std::vector<const char*> words);
+
+// As many descriptors as the system allows this process; what it starts gets the old limit again.
+void raise_file_limit();
+// In a fork: undoes what the Reactor and raise_file_limit set; closes all from `first` on.
+void restore_defaults();
 void close_from(int first);
 
 struct Pipe {

@@ -15,7 +15,7 @@
 namespace choline {
 
 namespace {
-double clock_seconds(clockid_t clock) {
+double seconds_of(clockid_t clock) {
   timespec now{};
   ::clock_gettime(clock, &now);
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
@@ -23,10 +23,10 @@ double clock_seconds(clockid_t clock) {
 }  // namespace
 
 double boot_seconds() {
-  return clock_seconds(CLOCK_BOOTTIME);
+  return seconds_of(CLOCK_BOOTTIME);
 }
 double wall_seconds() {
-  return clock_seconds(CLOCK_REALTIME);
+  return seconds_of(CLOCK_REALTIME);
 }
 
 Reactor::Reactor() {

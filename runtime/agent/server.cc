@@ -8,12 +8,17 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <utility>
+
+#include "agent/old_agents.h"
 
 namespace choline {
 
 namespace {
-constexpr size_t kWriteAhead = size_t{128} << 10;  // more would make urgent frames wait
-constexpr size_t kMaxBacklog = size_t{4} << 20;    // answers that the client does not read
+constexpr int kMostStarting = 32;
+// Then what else waits has its turn, however fast the link takes bulk.
+constexpr int kMostFills = 4;
+constexpr size_t kMaxBacklog = size_t{4} << 20;  // answers that the client does not read
 }  // namespace
 
 void Activity::on_data(std::string_view bytes) {
@@ -38,6 +43,7 @@ int Server::run() {
   write_watch_ = reactor_.watch(out_, 0, [this](short) { write_link(); });
   watch_silence();
   lease_.guard();
+  reactor_.timer(1, remove_old_agents);  // what a client waits for comes first
   reactor_.run();
   activities_.clear();  // ends what belongs to this link; durable commands have their keepers
   return exit_code_;
@@ -73,8 +79,10 @@ void Server::kick() {
 
 void Server::write_link() {
   writing_ = true;
+  int fills = 0;
   while (true) {
     if (sent_ == pending_.size()) {
+      if (fills++ == kMostFills) break;
       pending_.clear();
       sent_ = 0;
       mux_.fill(pending_, kWriteAhead);
@@ -89,7 +97,7 @@ void Server::write_link() {
   }
   writing_ = false;
   size_t left = pending_.size() - sent_;
-  reactor_.rewatch(write_watch_, left > 0 ? POLLOUT : 0);
+  reactor_.rewatch(write_watch_, left > 0 || mux_.has_output() ? POLLOUT : 0);
   // A client that asks and never reads waits for itself.
   reactor_.rewatch(read_watch_, left + mux_.backlog() > kMaxBacklog ? 0 : POLLIN);
 }
@@ -112,6 +120,7 @@ void Server::on_hello(Json hello) {
   ::uname(&system);
   mux_.hello(Json{{"protocol", kProtocol},
                   {"oldest", kProtocolOldest},
+                  {"channels", kMaxChannels},
                   {"agent", CHOLINE_VERSION},
                   {"arch", system.machine},
                   {"pid", ::getpid()},
@@ -124,16 +133,45 @@ void Server::on_hello(Json hello) {
   if (silence.is_number()) silence_ = std::max(1.0, silence.get<double>());
 }
 
+namespace {
+// A field of another type than it should be.
+Json malformed(const Json::exception& wrong) {
+  return error_answer(
+      Error(ErrorKind::invalid, std::string("the request is malformed: ") + wrong.what()));
+}
+}  // namespace
+
 void Server::on_open(uint32_t channel, Json request) {
-  Error bad(ErrorKind::invalid, "the request is malformed");
   try {
     std::string verb = request.value("verb", "");
     dispatch(channel, verb, request);
-    return;
-  } catch (const Json::exception& wrong) {  // a field of another type than it should be
-    bad.message = std::string("the request is malformed: ") + wrong.what();
+  } catch (const Json::exception& wrong) {
+    finish(channel, malformed(wrong));
   }
-  finish(channel, error_answer(bad));
+}
+
+// Not all at once: each one that starts has pipes to it and two processes that wait for a core.
+void Server::start_next() {
+  while (starting_ < kMostStarting && !to_start_.empty()) {
+    auto [channel, request] = std::move(to_start_.front());
+    to_start_.pop_front();
+    if (!mux_.has(channel)) continue;  // cancelled while it waited
+    starting_++;
+    auto started = [this, id = channel](Result<Json> result) {
+      finish(id, std::move(result));
+      reactor_.post([this] {
+        starting_--;
+        start_next();
+        kick();
+      });
+    };
+    try {
+      commands_.start(reactor_, request, started);
+    } catch (const Json::exception& wrong) {
+      starting_--;
+      finish(channel, malformed(wrong));
+    }
+  }
 }
 
 void Server::dispatch(uint32_t channel, const std::string& verb, const Json& request) {
@@ -149,10 +187,8 @@ void Server::dispatch(uint32_t channel, const std::string& verb, const Json& req
     return finish(channel, error_answer(ending));
   }
   if (verb == "start") {
-    return commands_.start(reactor_, request, [this, channel](Result<Json> result) {
-      finish(channel, std::move(result));
-      kick();
-    });
+    to_start_.emplace_back(channel, request);
+    return start_next();
   }
   std::unique_ptr<Activity> activity;
   if (verb == "exec") {
@@ -198,9 +234,19 @@ void Server::on_cancel(uint32_t channel) {
   mux_.answer(channel, error_answer(Error(ErrorKind::cancelled, "cancelled")));
 }
 
+// Told to all at the end of a turn: one that may fill its queue while others wait to be polled
+// would have the link for itself.
 void Server::on_room(uint32_t channel) {
-  auto found = activities_.find(channel);
-  if (found != activities_.end()) found->second->on_room();
+  if (have_room_.empty()) {
+    reactor_.post([this] {
+      for (uint32_t id : std::exchange(have_room_, {})) {
+        auto found = activities_.find(id);
+        if (found != activities_.end()) found->second->on_room();
+      }
+      kick();
+    });
+  }
+  have_room_.insert(channel);
 }
 
 }  // namespace choline

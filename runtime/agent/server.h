@@ -2,13 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 
 #include "agent/command.h"
 #include "agent/lease.h"
+#include "agent/notifier.h"
 #include "agent/process.h"
 #include "agent/reactor.h"
 #include "link/protocol.h"
@@ -41,6 +44,7 @@ class Server : private MuxHandler {
 
   int run();  // until the link ends; an exit code
   Reactor& reactor() { return reactor_; }
+  Notifier& notifier() { return notifier_; }
   Mux& mux() { return mux_; }
   const Place& place() const { return place_; }
   const Commands& commands() const { return commands_; }
@@ -59,6 +63,7 @@ class Server : private MuxHandler {
   void on_cancel(uint32_t channel) override;
   void on_room(uint32_t channel) override;
 
+  void start_next();
   void dispatch(uint32_t channel, const std::string& verb, const Json& request);
   void read_link();
   void write_link();
@@ -66,6 +71,7 @@ class Server : private MuxHandler {
   void watch_silence();
 
   Reactor reactor_;
+  Notifier notifier_{reactor_};
   Place place_;
   Commands commands_;
   Lease lease_;
@@ -76,8 +82,11 @@ class Server : private MuxHandler {
   size_t sent_ = 0;       // of pending_
   bool writing_ = false;  // within write_link: what is queued meanwhile goes out with it
   std::map<uint32_t, std::unique_ptr<Activity>> activities_;
-  double heard_ = 0;      // boot seconds of the last byte
-  double silence_ = 120;  // seconds without a byte after which nobody is there any more
+  std::deque<std::pair<uint32_t, Json>> to_start_;  // channels and what they ask for
+  int starting_ = 0;
+  std::set<uint32_t> have_room_;  // channels whose activities are to be told
+  double heard_ = 0;              // boot seconds of the last byte
+  double silence_ = 120;          // seconds without a byte after which nobody is there any more
   int exit_code_ = 0;
 };
 

@@ -64,7 +64,7 @@ void set_size(int fd, const Json& size) {
 }
 
 [[noreturn]] void run_on(const Program& program, int terminal, pid_t parent) {
-  reset_signals();
+  restore_defaults();
   ::setsid();
   ::prctl(PR_SET_PDEATHSIG, SIGHUP);
   if (::getppid() != parent) ::_exit(127);

@@ -5,7 +5,6 @@ include(GNUInstallDirs)
 
 # Messages and asserts name files from the project's folder on, wherever it was built.
 target_compile_options(choline_options INTERFACE -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=)
-target_compile_options(choline_agent PRIVATE -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=)
 
 set(share ${CMAKE_BINARY_DIR}/share)
 set(printed)
@@ -35,6 +34,9 @@ add_custom_target(choline_share ALL DEPENDS ${printed} ${share}/choline.1.gz)
 
 install(TARGETS choline RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS choline_agent RUNTIME DESTINATION libexec/choline)
+if(TARGET choline_agent_aarch64)
+  install(PROGRAMS ${CMAKE_BINARY_DIR}/choline-agent-aarch64 DESTINATION libexec/choline)
+endif()
 install(FILES ${share}/choline.bash RENAME choline
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES ${share}/_choline DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)

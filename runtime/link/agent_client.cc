@@ -182,7 +182,7 @@ Result<std::unique_ptr<AgentChannel>> AgentClient::open_channel(std::string verb
   if (!args.is_object()) args = Json::object();
   args["verb"] = std::move(verb);
   Result<std::shared_ptr<AgentChannel::State>> state =
-      session_->open(args, std::min(window, static_cast<uint32_t>(kMaxCredit)));
+      session_->open(std::move(args), std::min(window, static_cast<uint32_t>(kMaxCredit)));
   if (!state) return state.error();
   return std::make_unique<AgentChannel>(session_, std::move(*state));
 }

@@ -1,12 +1,21 @@
 #include "link/agent_session.h"
 
+#include <set>
 #include <utility>
 
 namespace choline {
 
 namespace {
-constexpr size_t kWriteAhead = size_t{128} << 10;  // more would make urgent frames wait
-constexpr size_t kMaxNotes = 4096;                 // unread, in one channel
+constexpr size_t kMaxNotes = 4096;     // unread, in one channel
+constexpr size_t kMaxWaiting = 16384;  // requests that wait for a channel
+constexpr size_t kForShort = 64;       // channels that no long request gets
+
+// Answered as soon as they are read; all others may last as long as they like.
+bool is_short(const Json& request) {
+  static const std::set<std::string, std::less<>> verbs = {"list",   "remove", "renew",
+                                                           "signal", "start",  "status"};
+  return verbs.contains(request.value("verb", ""));
+}
 }  // namespace
 
 AgentSession::AgentSession(Loop& loop, std::unique_ptr<Link> link, ClientOptions options)
@@ -63,7 +72,12 @@ void AgentSession::die(Error error) {
   link_->close();
   changed_.set();
   for (const auto& entry : channels_) entry.second->changed.set();
+  for (const auto* queue : {&short_, &long_}) {
+    for (const Waiting& one : *queue) one.state->changed.set();
+  }
   channels_.clear();
+  short_.clear();
+  long_.clear();
   if (on_death) {
     loop_.post([fn = std::exchange(on_death, nullptr), why = *death_] { fn(why); });
   }
@@ -74,22 +88,73 @@ void AgentSession::close() {
   die(Error(ErrorKind::lost, "the " + link_name_ + " was closed"));
 }
 
-Result<std::shared_ptr<AgentChannel::State>> AgentSession::open(const Json& request,
-                                                                uint32_t window) {
+Result<std::shared_ptr<AgentChannel::State>> AgentSession::open(Json request, uint32_t window) {
   if (death_) return *death_;
   if (to_text(request).size() > kMaxJson) {
     return Error(ErrorKind::invalid, "the request to the agent is longer than 1 MiB");
   }
-  auto state = std::make_shared<AgentChannel::State>(loop_);
-  state->id = mux_.open(request, window);
-  if (state->id == 0) return Error(ErrorKind::transient, "too many requests at once to one agent");
-  channels_[state->id] = state;
+  if (short_.size() + long_.size() >= kMaxWaiting) {
+    return Error(ErrorKind::transient, "too many requests wait for one agent");
+  }
+  auto state = std::make_shared<AgentChannel::State>(loop_);  // shared with the channel's owner
+  (is_short(request) ? short_ : long_).push_back({std::move(request), window, state});
+  admit();
   kick();
   return state;
 }
 
+bool AgentSession::has_channel(bool for_short) const {
+  return mux_.channels() + (for_short ? 0 : kForShort) < mux_.limit();
+}
+
+void AgentSession::begin(Waiting waiting) {
+  AgentChannel::State& state = *waiting.state;
+  state.id = mux_.open(waiting.request, waiting.window);
+  if (state.id == 0) {  // all numbers of channels were used
+    loop_.post([this, token = std::weak_ptr(waiting.state)] {
+      if (token.lock()) die(Error(ErrorKind::lost, "the link is worn out"));
+    });
+    return;
+  }
+  channels_[state.id] = waiting.state;
+  for (const Json& note : std::exchange(state.early, {})) mux_.note(state.id, note);
+  if (state.early_end) mux_.end(state.id);
+  state.changed.set();
+}
+
+void AgentSession::admit() {
+  for (auto* queue : {&short_, &long_}) {
+    while (!queue->empty() && has_channel(queue == &short_)) {
+      Waiting next = std::move(queue->front());
+      queue->pop_front();
+      begin(std::move(next));
+    }
+  }
+}
+
+void AgentSession::end(AgentChannel::State& state) {
+  state.early_end = true;
+  if (state.id != 0) mux_.end(state.id);
+  kick();
+}
+
+void AgentSession::note(AgentChannel::State& state, Json note) {
+  if (state.id != 0) {
+    mux_.note(state.id, note);
+  } else {
+    state.early.push_back(std::move(note));
+  }
+  kick();
+}
+
 void AgentSession::drop(AgentChannel::State& state) {
   if (death_ || state.answer) return;
+  if (state.id == 0) {
+    for (auto* queue : {&short_, &long_}) {
+      std::erase_if(*queue, [&](const Waiting& one) { return one.state.get() == &state; });
+    }
+    return;
+  }
   channels_.erase(state.id);
   mux_.cancel(state.id);
   kick();
@@ -99,6 +164,7 @@ void AgentSession::received(std::string_view bytes) {
   silent_ = 0;
   Status fed = mux_.feed(bytes);
   if (!fed) return die(fed.error());
+  admit();
   kick();
 }
 
@@ -121,6 +187,8 @@ void AgentSession::kick() {
 
 void AgentSession::on_hello(Json hello) {
   hello_ = std::move(hello);
+  const Json channels = hello_.value("channels", Json());
+  if (channels.is_number_unsigned()) mux_.set_limit(channels.get<size_t>());
   greeted_ = true;
   loop_.cancel(std::exchange(timer_, 0));
   keep_alive();
@@ -233,14 +301,12 @@ Co<Status> AgentChannel::write(std::string bytes) {
 
 void AgentChannel::end() {
   if (!session_->alive() || state_->answer) return;
-  session_->mux().end(state_->id);
-  session_->kick();
+  session_->end(*state_);
 }
 
 void AgentChannel::note(Json note) {
   if (!session_->alive() || state_->answer) return;
-  session_->mux().note(state_->id, note);
-  session_->kick();
+  session_->note(*state_, std::move(note));
 }
 
 bool AgentChannel::answered() const {

@@ -18,8 +18,10 @@ namespace choline {
 
 struct AgentChannel::State {
   explicit State(Loop& loop) : changed(loop) {}
-  uint32_t id = 0;
+  uint32_t id = 0;  // 0: it waits until the agent has a channel to spare
   std::deque<Chunk> inbox;
+  std::deque<Json> early;  // notes sent while it waited
+  bool early_end = false;  // its owner has nothing to send any more
   bool ended = false;
   std::optional<Json> answer;
   Event changed;  // anything above, room to send, or the death of the link
@@ -42,7 +44,11 @@ class AgentSession : private MuxHandler {
   Mux& mux() { return mux_; }
   Event& changed() { return changed_; }  // greeted or dead
 
-  Result<std::shared_ptr<AgentChannel::State>> open(const Json& request, uint32_t window);
+  // Waits for its turn where the agent serves no more channels now, unseen by the caller. Requests
+  // that are soon answered have channels of their own, so that no number of long ones stops them.
+  Result<std::shared_ptr<AgentChannel::State>> open(Json request, uint32_t window);
+  void end(AgentChannel::State& state);
+  void note(AgentChannel::State& state, Json note);
   void drop(AgentChannel::State& state);
   // Something was queued: write it.
   void kick();
@@ -56,6 +62,14 @@ class AgentSession : private MuxHandler {
   void on_data(uint32_t channel, int stream, std::string_view bytes) override;
   void on_end(uint32_t channel) override;
   void on_room(uint32_t channel) override;
+  struct Waiting {
+    Json request;
+    uint32_t window;
+    std::shared_ptr<AgentChannel::State> state;
+  };
+  bool has_channel(bool for_short) const;
+  void begin(Waiting request);
+  void admit();
   void received(std::string_view bytes);
   void keep_alive();
 
@@ -65,6 +79,7 @@ class AgentSession : private MuxHandler {
   ClientOptions options_;
   Mux mux_;
   std::map<uint32_t, std::shared_ptr<AgentChannel::State>> channels_;
+  std::deque<Waiting> short_, long_;  // in the order in which they came
   Event changed_;
   Json hello_;
   bool greeted_ = false;

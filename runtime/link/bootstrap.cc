@@ -51,10 +51,30 @@ constexpr std::string_view kScript = R"sh({
 mark=@MARK@; mask=`umask`; umask 077
 say() { printf '\n%s %s\n' "@$mark" "$*"; }
 sum() { sha256sum "$1" 2>/dev/null || busybox sha256sum "$1" 2>/dev/null || openssl dgst -r -sha256 "$1" 2>/dev/null; }
+me=`id -u`
+if [ -z "$HOME" ]; then
+  while IFS=: read -r name word user group more home shell; do
+    if [ "$user" = "$me" ]; then HOME=$home; break; fi
+  done 2>/dev/null </etc/passwd
+  HOME=${HOME:-/}; export HOME
+fi
+here() { mkdir -p "$1/.choline" 2>/dev/null; { printf '' >"$1/.choline/.try-$$"; } 2>/dev/null && rm -f "$1/.choline/.try-$$"; }
+root=@ROOT@
+if [ -z "$root" ]; then
+  for dir in "$HOME" "/var/tmp/choline-$me/home" "/tmp/choline-$me/home" "/dev/shm/choline-$me/home"; do
+    if [ -w "$dir/.choline/commands" ]; then root=$dir; break; fi
+  done
+fi
 run() {
+  if [ -z "$root" ]; then
+    for dir in "$HOME" "/var/tmp/choline-$me/home" "/tmp/choline-$me/home" "/dev/shm/choline-$me/home"; do
+      [ "$dir" = "$HOME" ] || { [ -O "${dir%/home}" ] && mkdir "$dir" 2>/dev/null; }
+      if here "$dir"; then root=$dir; break; fi
+    done
+  fi
   umask "$mask"
   say ready "$1"
-  CHOLINE_INSTANCE=@TAG@ exec "$1" serve --instance @TAG@ @JAIL@ --root @ROOT@
+  CHOLINE_INSTANCE=@TAG@ exec "$1" serve --instance @TAG@ @JAIL@ --root "${root:-$HOME}"
   exit 126
 }
 digest=
@@ -63,24 +83,29 @@ case `uname -m` in
 esac
 if [ -z "$digest" ]; then say arch `uname -m`; exit 3; fi
 name=agent-`printf %.24s "$digest"`
-me=`id -u`
 for dir in "$HOME/.choline" "/var/tmp/choline-$me" "/tmp/choline-$me" "/dev/shm/choline-$me"; do
   if [ -O "$dir" ] && [ -x "$dir/$name" ]; then run "$dir/$name"; fi
 done
+if [ "`printf xy | head -c 1 2>/dev/null`" = x ]; then take() { head -c "$1"; }; zeros() { head -c "$1"; }
+elif printf x | dd bs=1 count=1 >/dev/null 2>&1; then take() { dd bs=1 count="$1"; }; zeros() { dd bs="$1" count=1; }
+else say lacks "head -c, dd"; exit 3; fi
 why=
+no() { rm -f "$try"; why="$why${why:+; }$dir ($1)"; }
 for dir in "$HOME/.choline" "/var/tmp/choline-$me" "/tmp/choline-$me" "/dev/shm/choline-$me"; do
   mkdir -p "$dir" 2>/dev/null
-  if [ ! -O "$dir" ] || [ ! -w "$dir" ]; then why="$why $dir (not writable)"; continue; fi
   try="$dir/.try-$$"
-  printf '#!/bin/sh\nexit 0\n' >"$try" 2>/dev/null && chmod 700 "$try" && "$try" 2>/dev/null
-  ok=$?
+  if [ ! -d "$dir" ]; then no "cannot be made"; continue; fi
+  if [ ! -O "$dir" ]; then no "belongs to another user"; continue; fi
+  if ! said=`{ printf '#!/bin/sh\nexit 0\n' >"$try" && chmod 700 "$try"; } 2>&1`; then no "${said##*: }"; continue; fi
+  if ! "$try" 2>/dev/null; then no "programs may not run there"; continue; fi
+  if [ -r /dev/zero ] && ! zeros $size </dev/zero 2>/dev/null >"$try"; then
+    no "less than $((size / 1024)) KiB free"; continue
+  fi
   rm -f "$try"
-  if [ $ok != 0 ]; then why="$why $dir (full, or programs may not run there)"; continue; fi
   say send `uname -m`
   new="$dir/.new-$$"
   trap 'rm -f "$new"; exit 3' HUP INT TERM
-  if [ "`printf xy | head -c 1 2>/dev/null`" = x ]; then head -c $size >"$new" 2>/dev/null
-  else dd bs=1 count=$size of="$new" 2>/dev/null; fi || { rm -f "$new"; say full "$dir"; exit 3; }
+  take $size 2>/dev/null >"$new" || { rm -f "$new"; say full "$dir"; exit 3; }
   got=`sum "$new"`
   if [ -z "$got" ] && [ "`wc -c <"$new" | tr -d ' '`" = $size ]; then got=$digest; fi
   case "$got" in
@@ -90,7 +115,7 @@ for dir in "$HOME/.choline" "/var/tmp/choline-$me" "/tmp/choline-$me" "/dev/shm/
   chmod 700 "$new" && mv -f "$new" "$dir/$name" && run "$dir/$name"
   say damaged "$dir"; exit 3
 done
-say nowhere $why
+say nowhere "$why"
 exit 3
 }
 )sh";
@@ -107,7 +132,7 @@ std::string make_script(const BootstrapOptions& options, const std::vector<Progr
   replace_all(script, "@MARK@", mark);
   replace_all(script, "@JAIL@", options.jail ? "--jail" : "");
   replace_all(script, "@TAG@", options.tag.empty() ? "''" : shell_quote(options.tag));
-  replace_all(script, "@ROOT@", options.root.empty() ? "\"$HOME\"" : shell_quote(options.root));
+  replace_all(script, "@ROOT@", options.root.empty() ? "" : shell_quote(options.root));
   return script;
 }
 
@@ -164,12 +189,19 @@ struct Deadline {
 Error refusal(const std::string& word, const std::string& rest) {
   if (word == "arch") {
     return Error(ErrorKind::unsupported,
-                 "there is no agent for the instance's processor, " + choline::quoted(rest));
+                 "there is no agent for the instance's processor, " + choline::quoted(rest) +
+                     "; there are some for x86_64 and, where choline was built with " +
+                     "g++-aarch64-linux-gnu installed, for aarch64");
   }
   if (word == "nowhere") {
     return Error(ErrorKind::refused,
                  "the instance has no folder where the agent can be put; tried " + rest +
                      "; free some space or make one of them writable");
+  }
+  if (word == "lacks") {
+    return Error(ErrorKind::unsupported,
+                 "the agent cannot be sent to the instance, which has none of " + rest +
+                     " in its PATH; install coreutils or busybox there");
   }
   if (word == "full") {
     return Error(ErrorKind::refused, "the agent cannot be written to " + rest +

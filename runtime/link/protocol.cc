@@ -151,6 +151,7 @@ Status Mux::take(const WireFrame& frame) {
         channel.cancelled = true;
         channel.queue.clear();
         channel.queued = 0;
+        note_ready(frame.channel, channel);
         handler_.on_cancel(frame.channel);
       }
       return done();
@@ -194,7 +195,7 @@ Status Mux::take_hello(const WireFrame& frame) {
 Status Mux::take_open(const WireFrame& frame) {
   if (side_ == Side::client) return lie("an open from the agent");
   if (frame.channel <= last_id_) return lie("a channel is opened twice");
-  if (channels_.size() >= kMaxChannels) return lie("too many open channels");
+  if (channels_.size() >= limit_) return lie("too many open channels");
   Result<Json> request = parse_object(frame.payload);
   if (!request) return request.error();
   last_id_ = frame.channel;
@@ -209,6 +210,7 @@ Status Mux::take_answer(const WireFrame& frame) {
   if (!answer) return answer.error();
   bool cancelled = channels_.at(frame.channel).cancelled;
   channels_.erase(frame.channel);
+  ready_.erase(frame.channel);
   if (!cancelled) handler_.on_answer(frame.channel, std::move(*answer));
   return done();
 }
@@ -226,6 +228,7 @@ Status Mux::take_credit(const WireFrame& frame, Channel& channel) {
   if (frame.payload.size() != 4) return lie("a credit without its number");
   channel.send_credit += read_u32(frame.payload);
   if (channel.send_credit > kMaxCredit) return lie("more credit than is allowed");
+  note_ready(frame.channel, channel);
   if (!channel.cancelled) handler_.on_room(frame.channel);
   return done();
 }
@@ -235,7 +238,7 @@ void Mux::hello(const Json& hello) {
 }
 
 uint32_t Mux::open(const Json& request, uint32_t window) {
-  if (channels_.size() >= kMaxChannels || last_id_ == UINT32_MAX) return 0;
+  if (channels_.size() >= limit_ || last_id_ == UINT32_MAX) return 0;
   uint32_t id = ++last_id_;
   channels_.try_emplace(id);
   append_frame(control_, id, WireType::open, to_text(request));
@@ -253,10 +256,12 @@ void Mux::answer(uint32_t id, const Json& answer) {
   if (found->second.queue.empty()) {
     append_frame(control_, id, WireType::answer, text);
     channels_.erase(found);
+    ready_.erase(id);
     return;
   }
   found->second.has_answer = true;
   found->second.answer = std::move(text);
+  note_ready(id, found->second);
 }
 
 void Mux::note(uint32_t id, const Json& note) {
@@ -285,12 +290,14 @@ void Mux::send(uint32_t id, std::string_view bytes, int stream) {
     channel.queue.push_back({stream, std::string(bytes)});
   }
   channel.queued += bytes.size();
+  note_ready(id, channel);
 }
 
 void Mux::end(uint32_t id) {
   auto found = channels_.find(id);
   if (found == channels_.end() || found->second.end_wanted) return;
   found->second.end_wanted = true;
+  note_ready(id, found->second);
 }
 
 void Mux::cancel(uint32_t id) {
@@ -299,6 +306,7 @@ void Mux::cancel(uint32_t id) {
   found->second.cancelled = true;
   found->second.queue.clear();
   found->second.queued = 0;
+  note_ready(id, found->second);
   append_frame(control_, id, WireType::cancel, {});
 }
 
@@ -330,22 +338,32 @@ bool Mux::flushed(uint32_t id) const {
   return found == channels_.end() || found->second.queue.empty();
 }
 
-bool Mux::sendable(const Channel& channel) const {
-  if (!channel.queue.empty()) return channel.send_credit > 0;
-  return (channel.end_wanted && !channel.end_sent && !channel.cancelled) || channel.has_answer;
+// Called after every change to what a channel sends: of thousands that are silent none is looked
+// at.
+void Mux::note_ready(uint32_t id, const Channel& channel) {
+  bool ready = channel.send_credit > 0;
+  if (channel.queue.empty()) {
+    bool ends = channel.end_wanted && !channel.end_sent && !channel.cancelled;
+    ready = ends || channel.has_answer;
+  }
+  if (ready) {
+    ready_.insert(id);
+  } else {
+    ready_.erase(id);
+  }
 }
 
 bool Mux::has_output() const {
-  if (!control_.empty()) return true;
-  return std::any_of(channels_.begin(), channels_.end(),
-                     [this](const auto& entry) { return sendable(entry.second); });
+  return !control_.empty() || !ready_.empty();
 }
 
-void Mux::send_piece(std::string& out, uint32_t id, Channel& channel) {
+void Mux::send_piece(std::string& out, uint32_t id, Channel& channel, size_t limit) {
   if (channel.queue.empty()) return;
   Piece& piece = channel.queue.front();
-  size_t size = std::min(
-      {piece.bytes.size() - piece.start, kMaxData, static_cast<size_t>(channel.send_credit)});
+  size_t used = out.size() + kFrameHeader;
+  size_t size =
+      std::min({piece.bytes.size() - piece.start, kMaxData,
+                static_cast<size_t>(channel.send_credit), used < limit ? limit - used : size_t{1}});
   append_frame(out, id, piece.stream == 2 ? WireType::data_err : WireType::data,
                std::string_view(piece.bytes).substr(piece.start, size));
   piece.start += size;
@@ -360,18 +378,11 @@ void Mux::fill(std::string& out, size_t limit) {
     control_.clear();
     pongs_ = 0;
   }
-  while (out.size() < limit) {
-    auto next = channels_.upper_bound(turn_);
-    size_t looked = 0;
-    for (; looked < channels_.size(); looked++) {
-      if (next == channels_.end()) next = channels_.begin();
-      if (sendable(next->second)) break;
-      ++next;
-    }
-    if (looked == channels_.size()) return;
-    uint32_t id = turn_ = next->first;
-    Channel& channel = next->second;
-    send_piece(out, id, channel);
+  while (out.size() < limit && !ready_.empty()) {
+    auto next = ready_.upper_bound(turn_);
+    uint32_t id = turn_ = next == ready_.end() ? *ready_.begin() : *next;
+    Channel& channel = channels_.at(id);
+    send_piece(out, id, channel, limit);
     if (channel.queue.empty()) {
       if (channel.end_wanted && !channel.end_sent && !channel.cancelled) {
         channel.end_sent = true;
@@ -380,9 +391,11 @@ void Mux::fill(std::string& out, size_t limit) {
       if (channel.has_answer) {
         append_frame(out, id, WireType::answer, channel.answer);
         channels_.erase(id);
+        ready_.erase(id);
         continue;
       }
     }
+    note_ready(id, channel);
     if (channels_.contains(id)) handler_.on_room(id);
   }
 }

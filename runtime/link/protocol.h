@@ -3,9 +3,11 @@
 // docs/design/agent.md.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -37,7 +39,11 @@ constexpr size_t kMaxJson = size_t{1} << 20;
 constexpr size_t kMaxData = size_t{64} << 10;
 constexpr uint32_t kWindow = uint32_t{256} << 10;  // credit that each side of a channel starts with
 constexpr uint64_t kMaxCredit = uint64_t{64} << 20;  // never more than this at once
-constexpr size_t kMaxChannels = 512;
+constexpr size_t kMaxChannels = 4096;                // that an agent serves, as its hello says
+constexpr size_t kUnsaidChannels = 512;              // of one whose hello does not
+// Handed to the link before it has taken what was handed before: two full frames. What is urgent
+// waits for no more than that.
+constexpr size_t kWriteAhead = 2 * (kFrameHeader + kMaxData);
 constexpr size_t kSendQueue = size_t{256} << 10;  // data that waits for credit, in one channel
 constexpr size_t kMaxPingQueue = 64;              // pongs owed to a peer that does not read
 
@@ -87,7 +93,10 @@ class MuxHandler {
 // is not data goes first, and data goes by turns of one frame for each channel.
 class Mux {
  public:
-  Mux(Side side, MuxHandler& handler) : side_(side), handler_(handler) {}
+  Mux(Side side, MuxHandler& handler)
+      : side_(side),
+        handler_(handler),
+        limit_(side == Side::agent ? kMaxChannels : kUnsaidChannels) {}
   Mux(const Mux&) = delete;
   Mux& operator=(const Mux&) = delete;
 
@@ -95,6 +104,9 @@ class Mux {
   Status feed(std::string_view bytes);
 
   void hello(const Json& hello);
+  // How many channels the peer serves; of a client, until it is told, kUnsaidChannels.
+  void set_limit(size_t channels) { limit_ = std::clamp(channels, kUnsaidChannels, kMaxChannels); }
+  size_t limit() const { return limit_; }
   // A new channel (client only); 0 when there are too many. `window`: what the peer may send at
   // once.
   uint32_t open(const Json& request, uint32_t window = kWindow);
@@ -120,7 +132,8 @@ class Mux {
   bool has_output() const;
   // Bytes that are no data and wait to be sent.
   size_t backlog() const { return control_.size(); }
-  // Appends whole frames until `out` holds `limit` bytes or nothing may be sent.
+  // Appends all that is no data, and then whole frames of data while `out` is below `limit`, over
+  // which they do not reach by more than a byte and a header.
   void fill(std::string& out, size_t limit);
 
  private:
@@ -148,13 +161,15 @@ class Mux {
   Status take_answer(const WireFrame& frame);
   Status take_data(const WireFrame& frame, Channel& channel);
   Status take_credit(const WireFrame& frame, Channel& channel);
-  bool sendable(const Channel& channel) const;
-  void send_piece(std::string& out, uint32_t id, Channel& channel);
+  void note_ready(uint32_t id, const Channel& channel);
+  void send_piece(std::string& out, uint32_t id, Channel& channel, size_t limit);
 
   Side side_;
   MuxHandler& handler_;
   WireReader reader_;
   std::map<uint32_t, Channel> channels_;
+  std::set<uint32_t> ready_;  // those that have something to send, and may
+  size_t limit_;
   uint32_t last_id_ = 0;  // of the channels ever opened
   uint32_t turn_ = 0;     // the channel that sent data last
   bool greeted_ = false;  // the peer's hello has come

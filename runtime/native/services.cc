@@ -45,9 +45,13 @@ Result<Instances*> Services::instances() {
   options.state = folders.state;
   options.config = folders.config;
   // The agent for this architecture has the plain name; others carry theirs.
+#ifdef __aarch64__
+  options.agents["aarch64"] = folders.agent;
+#else
   options.agents["x86_64"] = folders.agent;
   std::string arm = folders.agent + "-aarch64";
   if (access(arm.c_str(), X_OK) == 0) options.agents["aarch64"] = arm;
+#endif
   instances_ = std::make_unique<Instances>(loop, **the_store, **the_providers, std::move(options));
   return instances_.get();
 }

@@ -38,7 +38,9 @@ add("agent", function()
     return "fail", "not found" .. (file and " at " .. file or ""),
       "install choline again, or build the target choline-agent"
   end
-  return "ok", ("%s, %s"):format(file, size.format(stat.size))
+  local says <const> = ("%s, %s"):format(file, size.format(stat.size))
+  if native.fs.stat(file .. "-aarch64") then return "ok", says .. ", and one for aarch64" end
+  return "ok", says .. "; none for aarch64: hosts with ARM processors cannot be used"
 end)
 
 add("lua", function() return "ok", _VERSION or "Lua 5.4" end)

@@ -18,6 +18,7 @@ from harness import ROOT, Case
 EXPECTED = (
     "usr/bin/choline",
     "usr/libexec/choline/choline-agent",
+    "usr/libexec/choline/choline-agent-aarch64",
     "usr/share/bash-completion/completions/choline",
     "usr/share/zsh/vendor-completions/_choline",
     "usr/share/fish/vendor_completions.d/choline.fish",

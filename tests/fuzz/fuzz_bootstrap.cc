@@ -1,8 +1,8 @@
 // What a login and its shell may answer to the bootstrap. In the input, byte 1 stands for the mark
 // that begins our lines, byte 2 ends a piece, byte 3 is half a kilobyte of noise.
+#include <sys/mman.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <optional>
 
 #include "link.h"
@@ -16,18 +16,15 @@ using namespace choline::fuzz;
 
 namespace {
 
+// A file without a name, so that nothing stays behind.
 const std::string& small_program() {
   static const std::string path = [] {
-    std::string made = "/tmp/choline-fuzz-agent-" + std::to_string(::getpid());
-    std::ofstream(made) << std::string(20000, 'a');
-    return made;
+    int fd = ::memfd_create("agent", 0);
+    require(fd >= 0 && ::write(fd, std::string(20000, 'a').data(), 20000) == 20000);
+    return "/proc/self/fd/" + std::to_string(fd);
   }();
   return path;
 }
-
-struct RemoveAtEnd {
-  ~RemoveAtEnd() { ::unlink(small_program().c_str()); }
-} remove_at_end;
 
 // The mark is random and told in the script alone, as on a true instance.
 std::string find_mark(const std::string& heard) {

@@ -46,7 +46,7 @@ class Talk {
     while (!tape_.done()) {
       bool alive = tape_.byte() % 2 == 0 ? feed(make_frame(tape_)) : act();
       if (!alive) return;
-      require(owner_.mux.channels() <= kMaxChannels);
+      require(owner_.mux.channels() <= owner_.mux.limit());
     }
     drain(1 << 20);
   }

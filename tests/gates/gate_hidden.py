@@ -20,7 +20,7 @@ accept access bind chdir chmod close connect dup exec fork fsync ftruncate geten
 open pipe poll read recv remove rename rmdir select send setenv shutdown signal socket splice stat
 sync time truncate unlink usleep wait waitpid write
 """.split())
-APART = ("runtime/agent", "runtime/app")  # each of their sources is compiled alone
+APART = ("runtime/app",)  # each of their sources is compiled alone
 
 
 def hidden_parts(text):

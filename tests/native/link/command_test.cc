@@ -302,3 +302,71 @@ TEST_CASE("a start whose agent died before the keeper ran is made good by the ne
   world.start(*client, "k", "echo once");
   CHECK(world.follow(*client, "k").log == "once\n");
 }
+
+TEST_CASE("two builds of the agent, side by side, see the same commands and the same lease") {
+  World world;
+  auto old = world.connect();
+  world.start(*old, "k", "trap 'echo told; exit 9' TERM; echo begun; while :; do sleep 0.01; done");
+  world.run_until([&] { return world.read(".choline/commands/k/log") == "begun\n"; });
+  LeaseRequest lease;
+  lease.lease = 600;
+  lease.end = {"true"};
+  REQUIRE(world.run(old->renew(lease)).ok());
+  std::string keeper;  // it writes its number when it runs
+  world.run_until([&] {
+    keeper = world.read(".choline/lease/" + world.tag + "/keeper");
+    return !keeper.empty();
+  });
+
+  BootstrapOptions options = world.bootstrap_options();
+  std::string newer = world.home + "/newer-agent";
+  std::filesystem::copy_file(agent_program(), newer);
+  std::ofstream(newer, std::ios::app | std::ios::binary) << "another build";
+  for (auto& agent : options.agents) agent.second = newer;
+  auto client = world.connect(options);
+  CHECK(world.was_sent);
+  Result<std::vector<CommandInfo>> commands = world.run(client->list());
+  REQUIRE(commands.ok());
+  REQUIRE(commands->size() == 1);
+  CHECK(commands->front().status.state == CommandState::running);
+  Result<std::optional<double>> left = world.run(client->renew(lease));
+  REQUIRE(left.ok());
+  CHECK(left->value_or(0) > 500);
+  CHECK(world.read(".choline/lease/" + world.tag + "/keeper") == keeper);  // the same goes on
+  CHECK(world.run(client->signal("k", SIGTERM)).ok());
+  for (AgentClient* each : {old.get(), client.get()}) {
+    World::Followed got = world.follow(*each, "k");
+    CHECK(got.log.ends_with("told\n"));
+    CHECK(got.end.code == 9);
+  }
+  lease.lease = 0;  // its keeper has nothing to do any more
+  REQUIRE(world.run(client->renew(lease)).ok());
+}
+
+TEST_CASE("agents that nothing uses any more are removed, and no others") {
+  World world;
+  auto client = world.connect();
+  std::string folder = world.home + "/.choline/";
+  auto put = [&](char letter, int days, const std::string& copy_of = "/bin/true") {
+    std::string path = folder + "agent-" + std::string(24, letter);
+    std::filesystem::copy_file(copy_of, path);
+    std::filesystem::last_write_time(
+        path, std::filesystem::file_time_type::clock::now() - std::chrono::hours(24 * days));
+    return path;
+  };
+  std::string old = put('a', 40), recent = put('b', 1), second = put('c', 2), third = put('d', 3);
+  std::string beyond = put('e', 4), busy = put('f', 50, "/bin/sleep");
+  std::string foreign = folder + "agent-of-mine";
+  std::ofstream(foreign) << "x";
+  PipeLinkOptions options;
+  options.argv = {busy, "600"};
+  auto runs = open_pipe_link(world.loop, options);
+  REQUIRE(runs.ok());
+  auto again = world.connect();  // each agent looks when it starts
+  auto gone = [](const std::string& path) { return !std::filesystem::exists(path); };
+  world.run_until([&] { return gone(old) && gone(beyond); });
+  for (const std::string& kept : {recent, second, third, busy, foreign, world.agent_path}) {
+    INFO(kept);
+    CHECK(!gone(kept));
+  }
+}
