@@ -147,7 +147,8 @@ Result<std::unique_ptr<CommandLog>> open_log(Instances& instances, const ProcRow
   } else {
     log_warning("log of " + row.key + ": " + env.error().message);
   }
-  return CommandLog::open(instances.loop(), instances.store(), std::move(options));
+  return CommandLog::open(instances.loop(), instances.store(), instances.hearing(),
+                          std::move(options));
 }
 
 std::string own_end_words(const std::string& why) {
@@ -162,7 +163,9 @@ Co<Result<CommandStatus>> follow_to_end(Instances& instances, const ProcRow& row
   for (;;) {
     Result<Instances::Client> agent = co_await instances.reach(row.tag);
     if (!agent) co_return agent.error();
+    log.set_linked(true);
     Followed followed = co_await follow(instances, row.tag, *agent, key, log);
+    log.set_linked(false);
     if (followed.gone) co_return *followed.gone;
     if (log.fault()) co_return *log.fault();
     Result<CommandStatus>& status = *followed.status;

@@ -25,13 +25,14 @@ int sync_file(const std::shared_ptr<UniqueFd>& file) {
 
 }  // namespace
 
-CommandLog::CommandLog(Loop& loop, Store& store, Options options)
+CommandLog::CommandLog(Loop& loop, Store& store, Hearing& hearing, Options options)
     : loop_(loop),
       store_(store),
       row_(std::move(options.row)),
       context_(std::move(options.context)),
       taker_(std::move(options.metrics)),
-      masker_(options.secrets) {}
+      masker_(options.secrets),
+      ear_(hearing, row_.key) {}
 
 CommandLog::~CommandLog() {
   if (timer_) loop_.cancel(timer_);
@@ -41,8 +42,9 @@ CommandLog::~CommandLog() {
   store_.enqueue(std::move(change));
 }
 
-Result<std::unique_ptr<CommandLog>> CommandLog::open(Loop& loop, Store& store, Options options) {
-  std::unique_ptr<CommandLog> log(new CommandLog(loop, store, std::move(options)));
+Result<std::unique_ptr<CommandLog>> CommandLog::open(Loop& loop, Store& store, Hearing& hearing,
+                                                     Options options) {
+  std::unique_ptr<CommandLog> log(new CommandLog(loop, store, hearing, std::move(options)));
   Status ready = log->reopen();
   if (ready) ready = log->replay();
   if (!ready) return ready.error();
@@ -87,6 +89,8 @@ Status CommandLog::replay() {
 void CommandLog::take_line(std::string_view line) {
   for (MetricPoint& point : taker_.take(line)) {
     if (replaying_) continue;
+    double now = loop_.wall();
+    ear_.add_point(point, now);
     MetricRow row;
     row.run = row_.run;
     row.task = row_.task;
@@ -94,7 +98,7 @@ void CommandLog::take_line(std::string_view line) {
     row.name = std::move(point.name);
     row.step = point.step;
     row.value = point.value;
-    row.at = loop_.wall();
+    row.at = now;
     points_.push_back(std::move(row));
   }
 }
@@ -108,6 +112,7 @@ void CommandLog::append(std::string_view bytes, uint64_t offset) {
   }
   bytes.remove_prefix(received_ - offset);
   received_ += bytes.size();
+  ear_.add_bytes(bytes.size());
   put(masker_.feed(bytes));
   if (points_.size() > kMostPoints) flush();
   arm();

@@ -11,6 +11,7 @@
 
 #include "base/unique_fd.h"
 #include "durable/commands_secrets.h"
+#include "durable/hearing.h"
 #include "durable/steps.h"
 #include "loop/co.h"
 #include "loop/loop.h"
@@ -30,12 +31,14 @@ class CommandLog {
     std::vector<std::string> secrets;
   };
   // Goes on where the store says that all is safe; what the file holds beyond that is cut off.
-  static Result<std::unique_ptr<CommandLog>> open(Loop& loop, Store& store, Options options);
+  static Result<std::unique_ptr<CommandLog>> open(Loop& loop, Store& store, Hearing& hearing,
+                                                  Options options);
   CommandLog(const CommandLog&) = delete;
   CommandLog& operator=(const CommandLog&) = delete;
   ~CommandLog();  // the points taken so far are still written
 
   uint64_t wanted() const { return received_; }  // the offset to follow from
+  void set_linked(bool linked) { ear_.set_linked(linked); }
   void append(std::string_view bytes, uint64_t offset);
   // A write that failed: nothing more is taken.
   const std::optional<Error>& fault() const { return fault_; }
@@ -47,7 +50,7 @@ class CommandLog {
   Json metrics() const { return taker_.summary(); }
 
  private:
-  CommandLog(Loop& loop, Store& store, Options options);
+  CommandLog(Loop& loop, Store& store, Hearing& hearing, Options options);
   Status reopen();
   Status replay();
   void put(std::string_view bytes);
@@ -61,6 +64,7 @@ class CommandLog {
   StepContext context_;
   MetricTaker taker_;
   Masker masker_;
+  Hearing::Ear ear_;
   LineSplitter splitter_;
   std::shared_ptr<UniqueFd> file_;  // shared with a worker that is syncing it
   uint64_t received_ = 0;           // from the instance, what the masker holds included

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "durable/hearing.h"
 #include "durable/leases.h"
 #include "durable/rent.h"
 #include "io/secret_source.h"
@@ -45,6 +46,7 @@ class Instances {
   Store& store() { return store_; }
   SecretSource& secrets() { return secrets_; }
   Leases& leases() { return leases_; }
+  Hearing& hearing() { return hearing_; }
   // What a cholfile that says nothing gets. The agents of a simulation hold no leases.
   double default_lease() const { return open_agent ? 0 : options_.lease; }
   const InstancesOptions& options() const { return options_; }
@@ -94,6 +96,7 @@ class Instances {
   Providers& providers_;
   InstancesOptions options_;
   SecretSource secrets_;
+  Hearing hearing_;
   std::map<std::string, std::shared_ptr<Connection>> connections_;  // shared with those who wait
   Leases leases_;                                                   // ends first
 };

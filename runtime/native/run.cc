@@ -185,6 +185,15 @@ Result<Json> cost(Services& services, const Json&) {
   return Json(*usd);
 }
 
+Result<Json> heard(Services& services, const Json&) {
+  if (services.rehearsal) return Json::array();
+  Result<OwnedRun*> run = owned_run(services, "native.run.heard");
+  if (!run) return run.error();
+  Result<Instances*> instances = services.instances();
+  if (!instances) return instances.error();
+  return (*instances)->hearing().take();
+}
+
 Co<Result<Json>> next_request(Services& services, Json) {
   Result<OwnedRun*> run = owned_run(services, "native.run.next_request");
   if (!run) co_return run.error();
@@ -246,6 +255,7 @@ NativeModule run_module() {
            {"set_state", set_state},
            {"disown", disown},
            {"cost", cost},
+           {"heard", heard},
            {"next_request", next_request},
            {"reply", reply},
            {"request", request}}};

@@ -8,6 +8,7 @@ local words <const> = require "dsl.words"
 
 local groups <const> = {
   { "declaration", "declarations" }, { "time", "times, for schedule" },
+  { "condition", "conditions, for `stop` and `fail` of a task" },
   { "provider", "providers, for `from` of an instance" },
   { "policy", "policies" }, { "verdict", "verdicts of policies that are functions" },
   { "chooser", "choosers" }, { "program", "in pipelines, handlers and tasks that are functions" },
@@ -87,6 +88,17 @@ local function explain_word(context, word)
     context.out("fields:")
     for _, field in ipairs(word.fields) do explain_field(context, field, field.name, "  ") end
   end
+  if word.methods then
+    context.out("")
+    context.out("what it can be asked:")
+    local rows <const> = {}
+    for _, method in ipairs(word.methods) do
+      rows[#rows + 1] = { "  " .. method.example, method.summary }
+    end
+    for _, line in ipairs(text.columns(rows)) do context.out(line) end
+    context.out("")
+    context.out(("choline explain %s.NAME says more."):format(word.name))
+  end
   if word.name == "on" then
     context.out("")
     context.out("events:")
@@ -109,6 +121,16 @@ local function find_word(name)
     meant and ('; did you mean "%s"?'):format(meant) or text.did_you_mean(name, words.names))
 end
 
+--- A method of what a word gives, as "metric.plateau".
+local function find_method(word, name)
+  local names <const> = list.map(word.methods, function(each) return each.name end)
+  local method <const> = list.find(word.methods, function(each) return each.name == name end)
+  if method then return method end
+  failure.raise("not_found", '%s cannot be asked "%s"%s', word.name, name,
+    text.nearest(name, names) and text.did_you_mean(name, names)
+    or "; known: " .. text.join(names))
+end
+
 local function find_field(word, path)
   local fields, field = word.fields, nil
   for part in path:gmatch("[^.]+") do
@@ -129,8 +151,12 @@ return function(arguments, context)
     if arguments.json then context.json(native.json.array(list.copy(words.list))) else overview(context) end
     return 0
   end
-  local name <const>, path <const> = wanted:match("^([^.]+)%.?(.*)$")
-  local word <const> = find_word(name or wanted)
+  local name <const>, rest <const> = wanted:match("^([^.]+)%.?(.*)$")
+  local word, path = find_word(name or wanted), rest
+  if word.methods and path ~= "" then
+    local method <const>, deeper <const> = path:match("^([^.]+)%.?(.*)$")
+    word, path = find_method(word, method), deeper
+  end
   if path ~= "" then
     local field <const> = find_field(word, path)
     if arguments.json then context.json(field) else explain_field(context, field, wanted, "") end

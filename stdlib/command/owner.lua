@@ -2,6 +2,7 @@
 -- outside the run, the view, the signals of the terminal and the requests of other processes.
 
 local children <const> = require "command.children"
+local conditions <const> = require "flow.conditions"
 local duration <const> = require "core.duration"
 local failure <const> = require "core.failure"
 local flow <const> = require "flow.run"
@@ -340,6 +341,8 @@ function M.execute(id, program, options)
   end
   update.finish(id, events)
   native.run.set_state("running")
+  local has_conditions <const> = conditions.any(program)
+  if has_conditions then native.run.heard() end -- from now on points are kept
   self.main = native.task.spawn("run", function()
     return flow.execute(program, {
       run = id, row = owned.row, events = events, paused = function() self:paused() end,
@@ -358,6 +361,12 @@ function M.execute(id, program, options)
   if #program.schedules > 0 then
     helpers[#helpers + 1] = native.task.spawn("runs", function()
       children.watch(function() return self.ctx and self.ctx.children or {} end)
+    end, { outside = true })
+  end
+  if has_conditions then
+    helpers[#helpers + 1] = native.task.spawn("conditions", function()
+      while not self.ctx do native.wait.sleep(0.05) end
+      self.ctx.conditions:serve()
     end, { outside = true })
   end
   local ok <const>, why <const> = native.task.try(self.main)

@@ -1,6 +1,7 @@
 -- `choline plan [FILE]`: what `choline run` would rent, send and run, and what it may cost at most.
 -- Asks providers for their offers; changes nothing.
 
+local condition <const> = require "policy.condition"
 local duration <const> = require "core.duration"
 local instance <const> = require "flow.instance"
 local list <const> = require "core.list"
@@ -206,6 +207,10 @@ local function tell(program, plan, context)
   for _, task in ipairs(program.tasks) do
     context.out(("  task %s on %s: %s%s"):format(task.name, task.fields.on,
       command_text(task.fields.run), policy_words(task.fields)))
+    for _, action in ipairs { "stop", "fail" } do
+      local said <const> = task.fields[action]
+      if said then context.out(("    %s when %s"):format(action, condition.text(said))) end
+    end
   end
   for _, pipeline in ipairs(program.pipelines) do
     context.out(("  pipeline %s"):format(pipeline.name))

@@ -28,7 +28,8 @@ function M.newest(events, kind, task)
   end
 end
 
-local decisions <const> = { retrying = true, failed_over = true, failed = true, paused = true,
+local decisions <const> = { condition_met = true,
+  retrying = true, failed_over = true, failed = true, paused = true,
   resumed = true, skipped = true }
 
 --- Is it the end of an attempt that a policy decided about?
@@ -61,6 +62,10 @@ function say.failed_over(data) return "the policy said: another offer" .. becaus
 function say.failed(data)
   local why <const> = data.why or not data.attempts and data.message
   return ("\"%s\" failed for good%s"):format(data.task, why and ": " .. why or "")
+end
+function say.condition_met(data)
+  return ("\"%s\" was told by %s to end, as its %s says, %s: %s"):format(data.task, data.signal,
+    data.action, data.condition, data.message)
 end
 function say.param_set(data)
   return ("%s was set to %s%s"):format(data.name, tostring(data.value),

@@ -64,6 +64,7 @@ end
 ---@field events table[]
 ---@field name string
 ---@field task table     as it is shown
+---@field conditions table[]
 ---@field over boolean|nil   its instance has ended itself
 
 local say <const> = {}
@@ -135,6 +136,29 @@ function say.syncing(of)
     before(of.run, of.events, of.name, of.task.attempt or 1))
 end
 
+local ends <const> = { stop = "It is ended early, and well,", fail = "It fails as stalled" }
+
+--- How far the conditions of the run's tasks are.
+local function conditions_of(shown)
+  local out <const> = {}
+  for key, value in list.sorted(shown) do
+    if text.starts_with(key, "condition/") then out[#out + 1] = value end
+  end
+  return out
+end
+
+--- What its conditions wait for, and how far they are.
+local function conditions(of)
+  local parts <const> = {}
+  for _, each in ipairs(of.conditions) do
+    if each.task == of.name then
+      parts[#parts + 1] = (" %s when this holds: %s; now %s."):format(ends[each.action],
+        each.condition, past.sentence(each.now))
+    end
+  end
+  return table.concat(parts)
+end
+
 function say.running(of)
   if of.task.pipeline then
     return ("Pipeline \"%s\" runs since %s (%s)."):format(of.name, clock(of.task.since),
@@ -145,7 +169,15 @@ function say.running(of)
     of.task.instance and " on " .. of.task.instance or "", clock(of.task.since),
     ago(of.task.since), of.task.checkpoint and ", from checkpoint " .. of.task.checkpoint or "",
     words(of.run, of.name, attempt):gsub("were", "are"),
-    before(of.run, of.events, of.name, attempt))
+    conditions(of) .. before(of.run, of.events, of.name, attempt))
+end
+
+function say.stopping(of)
+  local met <const> = past.newest(of.events, "condition_met", of.name)
+  if not met then return nil end
+  return ("Task \"%s\" was told by %s to end %s ago, as its %s says: %s. It has until %s."):format(
+    of.name, met.data.signal, ago(met.at), met.data.action, past.sentence(met.data.message),
+    clock(met.at + met.data.grace))
 end
 
 function say.pausing(of)
@@ -226,6 +258,11 @@ function left.pausing(of)
     .. "that."):format(of.name, of.run)
 end
 left.held = say.held
+function left.stopping(of)
+  local met <const> = past.newest(of.events, "condition_met", of.name)
+  return met and ("Task \"%s\" had been told to end, as its %s says: %s. A resume finishes that.")
+    :format(of.name, met.data.action, past.sentence(met.data.message)) or nil
+end
 
 --- Syncs whose last try did not work.
 local function add_syncs(out, events)
@@ -268,6 +305,9 @@ end
 function from_event.pause_requested(data)
   return { state = "pausing", attempt = data.attempt, instance = data.instance }
 end
+function from_event.condition_met(data)
+  return { state = "stopping", attempt = data.attempt, instance = data.instance }
+end
 function from_event.pause_held(data)
   return { state = "held", attempt = data.attempt, instance = data.instance }
 end
@@ -297,6 +337,17 @@ local function states(events, shown)
   return out
 end
 
+--- Of a run that is over: which tasks a condition has ended.
+local function add_ended(out, events)
+  for _, event in ipairs(events) do
+    local data <const> = event.data
+    if event.kind == "condition_met" and data.action == "stop" then
+      out[#out + 1] = ("Task \"%s\" was ended early at %s, as its stop says: %s."):format(data.task,
+        clock(event.at), past.sentence(data.message))
+    end
+  end
+end
+
 --- Adds the sentences about the tasks of a run that is not over, or what failed of one that is.
 ---@param out string[]
 ---@param over table<string, boolean>   instances that have ended themselves
@@ -307,12 +358,13 @@ function M.add(out, row, events, shown, over)
     end
     return
   end
+  if row.finished then add_ended(out, events) end
   if row.finished or row.env and row.env.recovered then return end
   for name, task in list.sorted(states(events, shown)) do
     local fn = say[task.state]
     if not row.owner and (row.state ~= "paused" or row.failure) then fn = left[task.state] or fn end
     local sentence <const> = fn and fn { run = row.id, events = events, name = name, task = task,
-      over = over[task.instance] }
+      over = over[task.instance], conditions = conditions_of(shown) }
     if sentence then out[#out + 1] = sentence end
   end
   if row.owner then add_syncs(out, events) end

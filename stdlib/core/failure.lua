@@ -20,7 +20,7 @@ M.catalogue = {
   { name = "crashed", exit = 1,
     help = "the command ended with another code than 0, or by a signal" },
   { name = "oom", exit = 1, help = "out of memory, on the host or on a GPU" },
-  { name = "stalled", exit = 1, help = "no output and no progress" },
+  { name = "stalled", exit = 1, help = "no output, no progress, or what its `fail` waits for" },
   { name = "setup_failed", exit = 1, help = "the task's setup did not work" },
   { name = "no_capacity", exit = 5, help = "nobody rents what was asked for now" },
   { name = "quota", exit = 5, help = "the provider's limit for this account is reached" },

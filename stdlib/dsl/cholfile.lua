@@ -292,7 +292,7 @@ function M.load(options)
     pending = {},
     modules = {}, stack = {}, raised_at = {},
     context = { types = types.types, declared = setmetatable({}, { __mode = "k" }), providers = {},
-      policies = {}, secrets = {}, times = {} },
+      policies = {}, secrets = {}, times = {}, conditions = {}, whens = {}, metrics = {} },
   }, Reading)
   function reading.here()
     local name <const>, line <const> = native.chunk.where(0)

@@ -3,6 +3,7 @@
 
 local actions <const> = require "dsl.actions"
 local check <const> = require "core.check"
+local conditions <const> = require "dsl.conditions"
 local duration <const> = require "core.duration"
 local failure <const> = require "core.failure"
 local list <const> = require "core.list"
@@ -328,6 +329,8 @@ function M.words(reading)
       env[word.name] = actions.words[word.name](reading, word)
     elseif schedules.words[word.name] then
       env[word.name] = schedules.words[word.name](reading, word, check_fields)
+    elseif conditions.words[word.name] then
+      env[word.name] = conditions.words[word.name](reading, word)
     elseif word.name == "param" then
       env.param = readable(reading, word, param_value(reading))
       env.params = env.param

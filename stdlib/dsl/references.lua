@@ -2,6 +2,7 @@
 -- instance, cycles among tasks, `{name}`s that nothing gives.
 
 local check <const> = require "core.check"
+local conditions <const> = require "dsl.conditions"
 local fill <const> = require "talk.fill"
 local list <const> = require "core.list"
 local schedules <const> = require "dsl.schedules"
@@ -129,6 +130,7 @@ local function check_task(reading, index, task)
   check_resume(reading, index, task)
   if not fields.dir and fields.on then fields.dir = index.folders[fields.on] end
   check_metrics(reading, task)
+  conditions.check(task, function(path, message) tell(reading, task, path, message) end)
 end
 
 --- The names of a cycle, in the order of `after`, or nil.

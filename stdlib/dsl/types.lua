@@ -3,6 +3,7 @@
 -- declarations.
 
 local check <const> = require "core.check"
+local conditions <const> = require "dsl.conditions"
 local duration <const> = require "core.duration"
 local failure <const> = require "core.failure"
 local list <const> = require "core.list"
@@ -235,6 +236,8 @@ M.types = {
   lease = { expected = "a duration or false", parse = parse_lease },
   chooser = { expected = "a chooser", parse = parse_chooser },
 }
-for name, kind in pairs(schedules.types) do M.types[name] = kind end
+for _, part in ipairs { schedules, conditions } do
+  for name, kind in pairs(part.types) do M.types[name] = kind end
+end
 
 return M

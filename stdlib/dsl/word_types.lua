@@ -58,6 +58,8 @@ M.list = {
     example = '"0 8 * * 1-5"' },
   { name = "zone", lua = "string", help = "a name of the tz database, UTC, or an offset",
     example = '"Europe/Berlin"' },
+  { name = "condition", lua = "When", help = "when(…) with a condition",
+    example = 'when(metric "loss":plateau { over = 50 })' },
   { name = "metric", lua = "string|Metric",
     help = "a Lua pattern with one capture, or { pattern, step, goal = \"max\"|\"min\" }",
     example = '{ pattern = "loss=(%S+)", step = "epoch=(%d+)", goal = "min" }' },

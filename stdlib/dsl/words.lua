@@ -2,18 +2,20 @@
 -- and an example. Checking, `choline explain`, the editor's meta files and the reference manual
 -- read it.
 
+local conditions <const> = require "dsl.condition_words"
 local types <const> = require "dsl.word_types"
 
 local M = {}
 
 ---@class Word
 ---@field name string
----@field group "declaration"|"time"|"provider"|"policy"|"verdict"|"chooser"|"program"|"module"
+---@field group "declaration"|"time"|"condition"|"provider"|"policy"|"verdict"|"chooser"|"program"|"module"
 ---@field call "named"|"table"|"value"|"none"|"body"|"constant"|"special"  how it is written
 ---@field summary string
 ---@field help? string
 ---@field fields? Field[]
 ---@field value? Field       what a word with call = "value" takes
+---@field methods? Word[]    what its result can be asked
 ---@field example string
 ---@field since? "next"
 
@@ -173,8 +175,12 @@ M.list = {
         example = 'retry { max = 3 }' },
       { name = "failover", type = "policy", help = "when it goes on with another offer",
         example = 'failover { on = { "preempted", "lost" } }' },
-      { name = "stop", type = "any", since = "next", help = "ends it early when a metric says so",
+      { name = "stop", type = "condition",
+        help = "ends it early, and well, when this holds",
         example = 'when(metric "val_acc":plateau { over = 50 })' },
+      { name = "fail", type = "condition",
+        help = "ends the attempt as `stalled` when this holds, for the policies to decide",
+        example = 'when(any { metric "loss":not_finite(), stalled "20m" })' },
       { name = "timeout", type = "duration", help = "the longest that one attempt may take",
         example = '"36h"' },
       { name = "stop_signal", type = "string", default = "TERM",
@@ -422,12 +428,6 @@ end)]] },
     example = 'local spot = require "recipes.spot"' },
 
   -- Of the version with alerts ------------------------------------------------------
-  { name = "when", group = "program", call = "special", since = "next",
-    summary = "a condition over metrics", example = 'when(metric "loss":below(0.1))' },
-  { name = "metric", group = "program", call = "special", since = "next",
-    summary = "a metric of a task, for conditions", example = 'metric "val_acc"' },
-  { name = "spent", group = "program", call = "special", since = "next",
-    summary = "money spent, for alerts", example = 'spent "$20"' },
   { name = "email", group = "program", call = "special", since = "next",
     summary = "an address for alerts", example = 'email "me@lab.org"' },
   { name = "webhook", group = "program", call = "special", since = "next",
@@ -435,6 +435,8 @@ end)]] },
   { name = "sweep", group = "program", call = "special", since = "next",
     summary = "a search over parameters", example = 'sweep "lr" { … }' },
 }
+
+for _, word in ipairs(conditions.list) do M.list[#M.list + 1] = word end
 
 ---@type table<string, Word>
 M.by_name = {}

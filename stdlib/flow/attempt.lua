@@ -2,9 +2,11 @@
 -- and its time limit, and the files back.
 
 local checkpoint <const> = require "flow.checkpoint"
+local conditions <const> = require "flow.conditions"
 local ending <const> = require "flow.ending"
 local failure <const> = require "core.failure"
 local duration <const> = require "core.duration"
+local list <const> = require "core.list"
 local native <const> = require "native"
 local sync <const> = require "flow.sync"
 local task <const> = require "wait.task"
@@ -97,17 +99,24 @@ local function wait_command(self, key)
   local limit <const> = fields.timeout and native.task.spawn("command-limit", function()
     native.wait.sleep(fields.timeout)
   end)
+  local meeting <const> = self.ctx.conditions:follow(self, key)
   local guard <close> = task.on_exit(function()
-    task.end_all({ waiting, limit }, "the command ended")
+    self.ctx.conditions:ended(self, key)
+    task.end_all(list.append({ waiting, limit }, meeting), "the command ended")
   end)
   while true do
     local asked <const> = native.task.spawn("command-pause-" .. pause.count, function()
       pause:wait_wanted(name)
     end)
     local asking <close> = task.on_exit(function() task.end_all({ asked }, "the wait is over") end)
-    local first <const> = native.task.any { waiting, asked, limit }
-    if first == 1 then return native.task.join(waiting) end
-    if first == 3 then break end
+    local all <const> = list.append({ waiting, asked, limit }, meeting)
+    local first <const> = all[native.task.any(all)]
+    if first == waiting then return native.task.join(waiting) end
+    if first == limit then break end
+    if first ~= asked then
+      self.seen = native.task.join(first)
+      return ending.as_seen(self, key, waiting)
+    end
     if ending.pause(self, key, waiting) then
       self.paused = true
       return native.task.join(waiting)
@@ -126,6 +135,7 @@ local function start_command(self, command)
       fields.env),
     metrics = M.patterns(fields.metrics),
   })
+  self.began = native.clock.now()
   self.ctx.events:emit("attempt_started", {
     task = self.declaration.name, attempt = self.number, instance = self.live.name,
     checkpoint = self.checkpoint and self.checkpoint.name, step = self.checkpoint
@@ -198,6 +208,7 @@ function Attempt:show(state)
   self.ctx:show_task(self.declaration.name, {
     state = state, attempt = self.number, instance = self.live and self.live.name,
     since = native.clock.now(), checkpoint = self.checkpoint and self.checkpoint.name,
+    why = self.seen and self.seen.message,
   })
 end
 
@@ -225,6 +236,8 @@ function Attempt:finish(ok, result)
   local why
   if not ok and not self.paused then
     why = failure.from(result)
+  elseif self.seen then
+    why = self.seen.action == "fail" and conditions.failure(self.seen, self.declaration.name) or nil
   elseif type(self.declaration.fields.run) ~= "function" then
     why = M.classify(result, ("task \"%s\""):format(self.declaration.name))
   end

@@ -126,6 +126,20 @@ function M.pause(self, key, waiting)
   return true
 end
 
+--- Ends the command because a condition of the task holds, as attempt.seen says; gives its end.
+---@async
+---@param waiting native.Task   that waits for its end
+function M.as_seen(self, key, waiting)
+  local fields <const>, seen <const> = self.declaration.fields, self.seen
+  local signal <const>, grace <const> = fields.stop_signal or M.signal, fields.grace or M.grace
+  emit(self, "condition_met", { action = seen.action, condition = seen.condition,
+    message = seen.message, facts = seen.facts, signal = signal, grace = grace })
+  self:show("stopping")
+  send(self.live, key, signal)
+  if race(self, waiting, "condition", grace) ~= 1 then send(self.live, key, "KILL") end
+  return native.task.join(waiting)
+end
+
 --- Waits after a failed try, or for an order that changes what is asked for.
 local function wait_or_order(pause, name, seconds)
   task.within(name, seconds, function() pause:wait_next() end)

@@ -17,6 +17,7 @@ M.catalogue = {
   { name = "run_stopped", help = "the run was stopped" },
   { name = "task_started", help = "a task begins" },
   { name = "attempt_started", help = "the command of an attempt was started" },
+  { name = "condition_met", help = "a condition of a task holds, and its command is told to end" },
   { name = "task_done", help = "a task has ended well" },
   { name = "failed", help = "a task has ended, and not well" },
   { name = "skipped",

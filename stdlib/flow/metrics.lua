@@ -1,14 +1,9 @@
 -- What the metrics of a command come to: the last value of each, and the best by its goal.
 
+local condition <const> = require "policy.condition"
 local list <const> = require "core.list"
 
 local M = {}
-
--- A loss or an error is better when it is lower, unless the cholfile says otherwise.
-local function lower_is_better(name, goal)
-  if goal then return goal == "min" end
-  return name:find("loss") ~= nil or name:find("err") ~= nil
-end
 
 --- The metrics that a command gave, each with its `best`.
 ---@param result any   what native.instance.wait gave; nothing else has metrics
@@ -18,10 +13,9 @@ function M.of(result, declared)
   local out <const> = {}
   if type(result) ~= "table" or type(result.metrics) ~= "table" then return out end
   for name, metric in pairs(result.metrics) do
-    local how <const> = declared and declared[name]
-    local goal <const> = type(how) == "table" and how.goal or nil
+    local less <const> = condition.goal(name, declared and declared[name]) == "min"
     local copy <const> = list.copy(metric)
-    copy.best = lower_is_better(name, goal) and metric.min or metric.max or metric.best
+    copy.best = less and metric.min or metric.max or metric.best
     out[name] = copy
   end
   return out

@@ -5,6 +5,7 @@
 
 local attempt <const> = require "flow.attempt"
 local budget <const> = require "flow.budget"
+local conditions <const> = require "flow.conditions"
 local events <const> = require "flow.events"
 local failure <const> = require "core.failure"
 local instance <const> = require "flow.instance"
@@ -28,6 +29,7 @@ local M = {}
 ---@field events flow.Events
 ---@field pause flow.Pause
 ---@field schedules flow.Schedules
+---@field conditions flow.Conditions
 ---@field children table<string, table>   runs that a schedule began and that have not ended
 ---@field attempts table<string, table>   of tasks, those that run now
 ---@field counts table<string, integer>
@@ -87,6 +89,7 @@ function M.context(program, options)
   if ctx.schedules:any() then
     ctx.pause.stays = function() return ctx.schedules:stays() end
   end
+  ctx.conditions = conditions.new(ctx)
   ctx.pool = instance.new(ctx)
   return ctx
 end

@@ -190,6 +190,7 @@ function M.task(ctx, declaration)
     task = declaration.name, attempts = #self.history + 1,
     seconds = native.clock.now() - self.began,
     metrics = metrics.of(result, declaration.fields.metrics),
+    condition = self.current.seen and self.current.seen.condition,
   })
   return result
 end

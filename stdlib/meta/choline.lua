@@ -2,7 +2,7 @@
 -- The words of a cholfile, for editors. Made by scripts/reference from stdlib/dsl/words.lua.
 
 ---@alias FailureKind "preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"|"failed"|"invalid"|"not_found"|"conflict"|"io"|"refused"|"transient"|"unsupported"|"divergence"
----@alias EventKind "run_started"|"run_resumed"|"run_updated"|"run_done"|"run_failed"|"run_stopped"|"task_started"|"attempt_started"|"task_done"|"failed"|"skipped"|"setup_done"|"offer_failed"|"instance_rented"|"instance_ready"|"instance_released"|"instance_kept"|"release_failed"|"sync_done"|"sync_failed"|"sync_conflict"|"sync_looks"|"sync_recovered"|"checkpoint_pulled"|"checkpoint_repeated"|"checkpoint_dropped"|"checkpoint_pushed"|"retrying"|"failed_over"|"pause_requested"|"pause_secured"|"pause_refused"|"pause_held"|"set_requested"|"param_set"|"paused"|"resumed"|"task_stopped"|"schedule_set"|"schedule_fired"|"schedule_missed"|"schedule_skipped"|"schedule_run_begun"|"schedule_run_ended"|"schedule_cancelled"|"schedule_cancel_requested"|"pipeline_started"|"pipeline_done"|"command_done"|"handler_failed"|"log"|"preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"
+---@alias EventKind "run_started"|"run_resumed"|"run_updated"|"run_done"|"run_failed"|"run_stopped"|"task_started"|"attempt_started"|"condition_met"|"task_done"|"failed"|"skipped"|"setup_done"|"offer_failed"|"instance_rented"|"instance_ready"|"instance_released"|"instance_kept"|"release_failed"|"sync_done"|"sync_failed"|"sync_conflict"|"sync_looks"|"sync_recovered"|"checkpoint_pulled"|"checkpoint_repeated"|"checkpoint_dropped"|"checkpoint_pushed"|"retrying"|"failed_over"|"pause_requested"|"pause_secured"|"pause_refused"|"pause_held"|"set_requested"|"param_set"|"paused"|"resumed"|"task_stopped"|"schedule_set"|"schedule_fired"|"schedule_missed"|"schedule_skipped"|"schedule_run_begun"|"schedule_run_ended"|"schedule_cancelled"|"schedule_cancel_requested"|"pipeline_started"|"pipeline_done"|"command_done"|"handler_failed"|"log"|"preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"
 ---@alias Chooser "cheapest"|"fastest"|"most_reliable"
 ---@class Sync
 ---@class Task
@@ -11,6 +11,8 @@
 ---@alias PolicyFunction fun(failure: Failure, history: table[]): Verdict|nil
 ---@class Verdict
 ---@class Secret
+---@class When        what `when(…)` gives
+---@class Condition
 ---@class Time
 
 ---@class Failure
@@ -155,6 +157,8 @@ function LiveInstance:destroy() end
 ---@field metrics? table<string, string|Metric>
 ---@field retry? Policy|Policy[]|PolicyFunction  when it is tried again on the same instance.
 ---@field failover? Policy|Policy[]|PolicyFunction  when it goes on with another offer.
+---@field stop? When  ends it early, and well, when this holds.
+---@field fail? When  ends the attempt as `stalled` when this holds, for the policies to decide.
 ---@field timeout? string  the longest that one attempt may take.
 --- what tells the command to write a checkpoint and end. Default: TERM.
 ---@field stop_signal? "TERM"|"INT"|"HUP"|"USR1"|"USR2"
@@ -214,6 +218,59 @@ function LiveInstance:destroy() end
 --- order. Default: cheapest.
 ---@field choose? Chooser|fun(offers: table[]): table[]
 ---@field max? integer  at most this many other instances. Default: 10.
+
+---@class (exact) PlateauFields
+---@field over? integer  how many values. Default: 10.
+---@field by? number  a value that is better by no more than this does not count as better.
+---@field from? number  values before this step do not count.
+--- which values are better; as the task's `metrics` says, else less is better for names such as
+--- loss and err.
+---@field goal? "max"|"min"
+
+---@class (exact) DivergesFields
+---@field over? integer  how many values. Default: 5.
+---@field lost? number  how much of what it had gained, as a part; 1 is all of it. Default: 0.5.
+--- which values are better; as the task's `metrics` says, else less is better for names such as
+--- loss and err.
+---@field goal? "max"|"min"
+
+---@class (exact) EtaAfterFields
+---@field step number  the step to be reached.
+---@field time string|Time  a moment, or in_ for a time after the run was begun.
+
+---@class MetricSeries    what `metric "NAME"` gives
+local MetricSeries = {}
+--- It holds when it is at least this.
+---@param value number
+---@return Condition
+function MetricSeries:reaches(value) end
+--- It holds when it is more than this.
+---@param value number
+---@return Condition
+function MetricSeries:rises_above(value) end
+--- It holds when it is less than this.
+---@param value number
+---@return Condition
+function MetricSeries:drops_below(value) end
+--- It holds when so many values have come without a better one.
+---@param fields? PlateauFields
+---@return Condition
+function MetricSeries:plateau(fields) end
+--- It holds when for so many values it has lost much of what it had gained, or is no finite number.
+---@param fields? DivergesFields
+---@return Condition
+function MetricSeries:diverges(fields) end
+--- It holds when it is NaN or infinite.
+---@return Condition
+function MetricSeries:not_finite() end
+--- It holds when no value of it has come for so long.
+---@param time string
+---@return Condition
+function MetricSeries:stalled(time) end
+--- It holds when a step is expected later than this, at the pace of the newest 20 values.
+---@param fields? EtaAfterFields
+---@return Condition
+function MetricSeries:eta_after(fields) end
 
 --- A declared, typed input of the cholfile.
 --- Its value is param.NAME. It is given as NAME=VALUE on the command line, or in a file with
@@ -557,3 +614,90 @@ function read_file(path) end
 ---@param name string
 ---@return any
 function require(name) end
+
+--- A condition, for `stop` and `fail` of a task.
+--- It is looked at whenever a value comes, and once a second. `stop` ends the command when it
+--- holds, as `choline stop` would: with the signal, the grace and the files; the task is then
+--- done. `fail` ends it the same way, and the attempt has failed as `stalled`, which policies
+--- decide about. Values of earlier attempts count for what was best, and not after the step that
+--- an attempt goes on from.
+---
+--- ```lua
+--- task "train" { on = gpu, run = "python train.py", metrics = { loss = "loss=(%S+)" },
+---   stop = when(metric "loss":plateau { over = 50 }),
+---   fail = when(any { metric "loss":not_finite(), stalled "20m" }) }
+--- ```
+---@param condition Condition
+---@return When
+function when(condition) end
+
+--- A metric of the task, to be asked for a condition.
+--- One that the task's `metrics` declares. NaN is never better, less or more; `not_finite` and
+--- `diverges` see it.
+---
+--- ```lua
+--- when(metric "val_acc":reaches(0.92))
+--- ```
+---@param name string
+---@return MetricSeries
+function metric(name) end
+
+--- Holds while all of these do.
+---
+--- ```lua
+--- when(all { metric "val_acc":plateau { over = 20 }, lasts "1h" })
+--- ```
+---@param conditions Condition[]
+---@return Condition
+function all(conditions) end
+
+--- Holds while one of these does.
+---
+--- ```lua
+--- when(any { metric "loss":not_finite(), stalled "20m" })
+--- ```
+---@param conditions Condition[]
+---@return Condition
+function any(conditions) end
+
+--- Holds when a condition has held for so long without a break.
+--- Time in which nobody listened to the command, as while its link was lost, does not count.
+---
+--- ```lua
+--- when(for_("10m", metric "val_acc":drops_below(0.2)))
+--- ```
+---@param time string
+---@param condition Condition
+---@return Condition
+function for_(time, condition) end
+
+--- The command has printed nothing for so long.
+--- Time in which nobody listened to it, as while its link was lost, does not count; that a link
+--- is lost may take 16s to be seen. metric "NAME":stalled is about values of a metric.
+---
+--- ```lua
+--- when(stalled "20m")
+--- ```
+---@param time string
+---@return Condition
+function stalled(time) end
+
+--- The run has spent so much.
+---
+--- ```lua
+--- when(spent "$20")
+--- ```
+---@param amount string
+---@return Condition
+function spent(amount) end
+
+--- Commands of the task have run for so long, over all its attempts.
+--- Waits, pauses and transfers between them do not count. `timeout` limits one attempt, and is a
+--- failure.
+---
+--- ```lua
+--- when(lasts "8h")
+--- ```
+---@param time string
+---@return Condition
+function lasts(time) end

@@ -273,6 +273,11 @@ function native.run.disown() end
 --- USD spent by this run until `clock.now()`.
 ---@return number
 function native.run.cost() end
+--- What is heard of the commands that this process follows; points since the last call, and none
+--- before the first one. bytes: of output since it is followed; linked: what is silent is so there,
+--- and not because no link leads there; missed: more points than are kept, the store has them all.
+---@return { key: string, linked: boolean, bytes: integer, points: { [1]: string, [2]: number, [3]: number, [4]: number }[]|nil, missed: boolean|nil }[]  points: name, step, value, at
+function native.run.heard() end
 --- Waits for a request of another process; answer it with native.run.reply. Outside tasks only.
 ---@async
 ---@return { id: integer, verb: string, args: table, by: { host: string, pid: integer, user: string } }

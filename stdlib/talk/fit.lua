@@ -12,10 +12,11 @@ local M = {}
 -- Part by part, down to so many lines; 0 takes its title away, too.
 local steps <const> = {
   { "events", 2 }, { "log", 1 }, { "tasks", 8 }, { "syncs", 2 }, { "metrics", 3 },
-  { "instances", 5 }, { "schedules", 2 }, { "events", 0 }, { "log", 0 }, "gaps", { "syncs", 0 },
+  { "instances", 5 }, { "conditions", 3 },
+  { "schedules", 2 }, { "events", 0 }, { "log", 0 }, "gaps", { "syncs", 0 },
   { "tasks", 3 },
   { "metrics", 1 }, { "instances", 2 }, { "metrics", 0 },
-  { "schedules", 0 }, { "tasks", 1 }, { "instances", 1 },
+  { "conditions", 0 }, { "schedules", 0 }, { "tasks", 1 }, { "instances", 1 },
 }
 
 -- Rows in these states are the first to go, in this order.

@@ -56,8 +56,13 @@ local function metrics_text(metrics)
   end
   return table.concat(parts)
 end
+function say.condition_met(data)
+  return ("%s: %s; told by %s to end, within %s"):format(data.task, data.message,
+    data.signal or "a signal", duration.short(data.grace or 0))
+end
 function say.task_done(data)
-  return ("%s: done after %s%s%s"):format(data.task, duration.short(data.seconds or 0),
+  return ("%s: done after %s%s%s%s"):format(data.task, duration.short(data.seconds or 0),
+    data.condition and ", ended by its condition" or "",
     (data.attempts or 1) > 1 and (", %d attempts"):format(data.attempts) or "",
     metrics_text(data.metrics))
 end

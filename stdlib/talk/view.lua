@@ -77,6 +77,7 @@ local function task_words(scene, task)
   local parts <const> = {}
   if task.instance then parts[#parts + 1] = "on " .. task.instance end
   if task.checkpoint then parts[#parts + 1] = "from " .. task.checkpoint end
+  if task.why then parts[#parts + 1] = task.why end
   if task.failure then parts[#parts + 1] = task.failure end
   return table.concat(parts, ", ")
 end
@@ -97,6 +98,16 @@ local function tasks(scene, style, wide)
     lines = table_lines({ { title = "" }, { title = "", paint = paint_state(style) },
     { title = "" },
     { title = "", right = true }, { title = "" } }, rows, wide) }
+end
+
+local function conditions(scene, wide)
+  local rows <const> = {}
+  for _, each in ipairs(scene.row.finished and {} or shown(scene, "condition/")) do
+    local value <const> = each.value
+    rows[#rows + 1] = { value.task, value.action, value.now }
+  end
+  return { title = "conditions",
+    lines = table_lines({ { title = "" }, { title = "" }, { title = "" } }, rows, wide) }
 end
 
 local function schedules(scene, wide)
@@ -213,7 +224,8 @@ function M.render(scene, size, style)
     return style.yellow(columns.cut(note, wide))
   end)
   local parts <const> = {
-    tasks = tasks(scene, style, wide), schedules = schedules(scene, wide),
+    tasks = tasks(scene, style, wide), conditions = conditions(scene, wide),
+    schedules = schedules(scene, wide),
     instances = instances(scene, style, wide),
     syncs = syncs(scene, style, wide), metrics = metrics(scene, style, wide),
     log = log(scene, style, wide), events = events(scene, style, wide),
@@ -221,8 +233,8 @@ function M.render(scene, size, style)
   local room <const> = size.rows - 2 - #notes -- the head and the cursor's line
   local gaps <const> = fit.parts(parts, room)
   local out <const> = { head(scene, style, wide) }
-  for _, name in ipairs { "tasks", "schedules", "instances", "syncs", "metrics", "log",
-    "events" } do
+  for _, name in ipairs { "tasks", "conditions", "schedules", "instances", "syncs", "metrics",
+    "log", "events" } do
     local part <const> = parts[name]
     if #part.lines > 0 then
       if gaps then out[#out + 1] = "" end

@@ -87,6 +87,34 @@ local function run_part(boot)
     if boot.owned then mine().owner = nil end
     boot.owned = nil
   end
+  --- Of each command what a script's `points`, { at, name, step, value }, gave since the last call.
+  --- What was taken is in the store one call later: a process that dies before takes it again.
+  function part.heard()
+    local told <const> = {}
+    boot.taken = boot.taken or {}
+    for _, command in ipairs(world.commands) do
+      local points <const> = command.script.points or {}
+      local taken = boot.taken[command] or command.stored or 0
+      command.stored = taken
+      local entry <const> = { key = command.key, linked = not world.unlinked, bytes = 0 }
+      while not world.unlinked and points[taken + 1]
+        and command.started + points[taken + 1].at <= world.time and not command.signalled do
+        taken = taken + 1
+        local point <const> = points[taken]
+        point.came = point.came or {}
+        point.came[boot] = world.time
+        entry.points = entry.points or {}
+        table.insert(entry.points, { point.name, point.step, point.value, world.time })
+      end
+      entry.bytes = taken
+      boot.taken[command] = taken
+      for index = 1, command.stored do
+        points[index].stored_at = points[index].stored_at or points[index].came[boot]
+      end
+      if not command.ended and world.by_tag[command.tag].alive then table.insert(told, entry) end
+    end
+    return told
+  end
   function part.cost() return run_row(boot, mine()).cost end
   function part.next_request()
     local me <const> = current(boot)
@@ -165,7 +193,33 @@ local function store_part(boot)
     end
     return list
   end
-  function part.metrics(id) return run_of(id).metrics end
+  --- What is stored of the points of commands, or what a test has put there.
+  function part.metrics(id, filter)
+    if not filter then return run_of(id).metrics end
+    local curves <const>, by_name <const> = {}, {}
+    for _, command in ipairs(world.commands) do
+      local is_its <const> = command.task == filter.task
+        and command.key:sub(1, #id + 1) == id .. "."
+      local began <const> = {}
+      for index = 1, is_its and command.stored or 0 do
+        local point <const> = command.script.points[index]
+        local curve = by_name[point.name]
+        if not curve then
+          curve = { task = command.task, name = point.name, points = {} }
+          by_name[point.name] = curve
+          table.insert(curves, curve)
+        end
+        while not began[point.name] and #curve.points > 0
+          and curve.points[#curve.points].step >= point.step do
+          table.remove(curve.points)
+        end
+        began[point.name] = true
+        table.insert(curve.points, { step = point.step, value = point.value,
+          at = point.stored_at, attempt = command.attempt })
+      end
+    end
+    return curves
+  end
   function part.commands(id)
     local list <const> = {}
     for _, each in ipairs(world.commands) do

@@ -95,6 +95,14 @@ local signatures <const> = {
   read_file = { "---@param path string", "---@return string", "function read_file(path) end" },
   require = { "---@param name string", "---@return any", "function require(name) end" },
   now = { "---@return number", "function now() end" },
+  when = { "---@param condition Condition", "---@return When", "function when(condition) end" },
+  metric = { "---@param name string", "---@return MetricSeries", "function metric(name) end" },
+  all = { "---@param conditions Condition[]", "---@return Condition",
+    "function all(conditions) end" },
+  any = { "---@param conditions Condition[]", "---@return Condition",
+    "function any(conditions) end" },
+  for_ = { "---@param time string", "---@param condition Condition", "---@return Condition",
+    "function for_(time, condition) end" },
   schedule = { "---@param fields ScheduleFields  and before them the names of tasks",
     "function schedule(fields) end" },
   sleep = { "---@async", "---@param time string", "function sleep(time) end" },
@@ -123,12 +131,33 @@ local function add_word(lines, word)
       { ("---@param %s%s string"):format(word.value.name, word.value.required and "" or "?") })
     if word.group == "verdict" then lines[#lines + 1] = "---@return Verdict" end
     if word.group == "policy" then lines[#lines + 1] = "---@return Policy" end
+    if word.group == "condition" then lines[#lines + 1] = "---@return Condition" end
     if word.group == "time" then lines[#lines + 1] = "---@return Time" end
     lines[#lines + 1] = ("function %s(%s) end"):format(word.name, word.value.name)
   elseif word.call == "constant" then
     list.append(lines, { "---@type Chooser", word.name .. " = nil" })
   elseif word.group == "verdict" then
     list.append(lines, { "---@return Verdict", ("function %s() end"):format(word.name) })
+  end
+  lines[#lines + 1] = ""
+end
+
+--- What `metric "NAME"` can be asked.
+local function add_methods(lines, word)
+  lines[#lines + 1] = "---@class MetricSeries    what `metric \"NAME\"` gives"
+  lines[#lines + 1] = "local MetricSeries = {}"
+  for _, method in ipairs(word.methods) do
+    lines[#lines + 1] = "--- It holds when " .. method.summary .. "."
+    local given = ""
+    if method.call == "value" then
+      given = method.value.name
+      lines[#lines + 1] = ("---@param %s %s"):format(given, lua_types[method.value.type])
+    elseif method.call == "table" then
+      given = "fields"
+      lines[#lines + 1] = ("---@param fields? %sFields"):format(class_name(method.name))
+    end
+    lines[#lines + 1] = "---@return Condition"
+    lines[#lines + 1] = ("function MetricSeries:%s(%s) end"):format(method.name, given)
   end
   lines[#lines + 1] = ""
 end
@@ -145,6 +174,8 @@ local fixed <const> = [[
 ---@alias PolicyFunction fun(failure: Failure, history: table[]): Verdict|nil
 ---@class Verdict
 ---@class Secret
+---@class When        what `when(…)` gives
+---@class Condition
 ---@class Time
 
 ---@class Failure
@@ -228,6 +259,14 @@ function M.text()
     if word.fields and word.since ~= "next" then
       add_class(lines, class_name(word.name) .. "Fields", word.fields)
     end
+  end
+  for _, word in ipairs(words.list) do
+    for _, method in ipairs(word.methods or {}) do
+      if method.fields then
+        add_class(lines, class_name(method.name) .. "Fields", method.fields)
+      end
+    end
+    if word.methods then add_methods(lines, word) end
   end
   for _, word in ipairs(words.list) do
     if word.since ~= "next" then add_word(lines, word) end

@@ -18,6 +18,7 @@ return {
   { command = "status", summary = "One run: the fields of `ls`, and:", fields = {
     { "tasks", "array", "what each task does now" },
     { "syncs", "array", "what each sync does now" },
+    { "conditions", "array", "task, action (stop or fail), condition, and now: how far it is" },
     { "schedules", "array", "name, action, zone and at: the next instant of each schedule" },
     { "instances", "array", "as `instances` prints them" },
     { "metrics", "array", "the newest value of each metric" },

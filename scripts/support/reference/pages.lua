@@ -16,7 +16,8 @@ local head <const> = "<!-- made by scripts/reference; change the table it comes 
 -- Words -------------------------------------------------------------------------------------------
 
 local groups <const> = {
-  { "declaration", "Declarations" }, { "time", "Times" }, { "provider", "Providers" },
+  { "declaration", "Declarations" }, { "time", "Times" }, { "condition", "Conditions" },
+  { "provider", "Providers" },
   { "policy", "Policies" },
   { "verdict", "Verdicts" }, { "chooser", "Choosers" },
   { "program", "In pipelines, handlers and tasks that are functions" }, { "module", "Files" },
@@ -57,9 +58,9 @@ local function field_rows(lines, fields, prefix)
   end
 end
 
-local function word_section(lines, word)
+local function word_section(lines, word, title)
   list.append(lines,
-    { "", "### `" .. word.name .. "`", "",
+    { "", title or "### `" .. word.name .. "`", "",
     word.summary:sub(1, 1):upper() .. word.summary:sub(2) .. "." })
   if word.since == "next" then
     list.append(lines, { "", "*Known, but not in this version yet.*" })
@@ -69,6 +70,9 @@ local function word_section(lines, word)
   if word.fields and #word.fields > 0 then
     list.append(lines, { "", "| field | type | default | | example |", "|---|---|---|---|---|" })
     field_rows(lines, word.fields, "")
+  end
+  for _, method in ipairs(word.methods or {}) do
+    word_section(lines, method, "#### `:" .. method.name .. "`")
   end
 end
 
