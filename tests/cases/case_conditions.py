@@ -1,4 +1,4 @@
-"""Conditions: tasks that end by what their training prints, costs or does not say, whatever dies."""
+"""Conditions: tasks that end by what their training prints or does not say, whatever dies."""
 
 from training import Training
 
@@ -70,7 +70,8 @@ class Conditions(Training):
         return self.choline("run", "--detach").out.split()[0]
 
     def wait_for_end(self, run, state="done"):
-        self.wait_until(lambda: self.state(run)["state"] in ("done", "failed", "stopped"), "the end")
+        ends = ("done", "failed", "stopped")
+        self.wait_until(lambda: self.state(run)["state"] in ends, "the end")
         self.assertEqual(self.state(run)["state"], state)
         self.assert_nothing_lives()
 
@@ -84,8 +85,8 @@ class Stops(Conditions):
         self.assert_says(self.choline("plan").out, 'stop when metric "acc":plateau { over = 9 }')
         ended = self.choline("run")
         run = ended.out.split()[0]
-        self.assert_says(ended.out, "acc has had no better value than 0.9 (step 3) for 9 values; the "
-                         "last is 0.8 at step 12; told by TERM to end, within 20s",
+        self.assert_says(ended.out, "acc has had no better value than 0.9 (step 3) for 9 values; "
+                         "the last is 0.8 at step 12; told by TERM to end, within 20s",
                          "train: done after ", ", ended by its condition", "after: done")
         [(_, met)] = self.events(run, "condition_met")
         self.assertEqual(met["facts"][0]["best"], 0.9)
@@ -102,7 +103,8 @@ class Stops(Conditions):
         words = "acc has had no better value than 0.5 (step 2) for "
         self.wait_until(lambda: words in self.choline("status", run).out, "the condition")
         self.wait_until(lambda: "of 9 values" in self.choline("why", run).out, "why")
-        self.assert_says(self.choline("why", run).out, "It is ended early, and well, when this holds:",
+        self.assert_says(self.choline("why", run).out,
+                         "It is ended early, and well, when this holds:",
                          'metric "acc":plateau { over = 9 }; now ' + words)
         [row] = self.choline("status", run, "--json").json["conditions"]
         self.assertEqual((row["task"], row["action"]), ("train", "stop"))
@@ -168,7 +170,8 @@ class Fails(Conditions):
         self.assertEqual([each["action"] for each in met], ["fail", "stop"])
         self.assert_says(met[0]["message"], "acc is NaN at step 7, which is no finite number")
         [(_, failed)] = self.events(run, "stalled")
-        self.assert_says(failed["message"], 'task "train" was ended, as its condition says: acc is NaN')
+        self.assert_says(failed["message"],
+                         'task "train" was ended, as its condition says: acc is NaN')
         # The second attempt goes on from the checkpoint of the first's end, step 7 or later; what
         # was best before it still counts.
         self.assert_says(met[1]["message"], "no better value than 0.9 (step 3) for 12 values")

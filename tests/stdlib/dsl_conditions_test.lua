@@ -60,7 +60,8 @@ return {
     t.equal(problems(t, 'stop = metric "loss":drops_below(1)'), {
       '3:8: field "stop" of task "train": expected when(…) around the condition; write '
       .. 'when(metric "loss":drops_below(1))' })
-    t.contains(problems(t, "stop = when(stalled)")[1], 'got a function; call it, as in stalled "20m"')
+    t.contains(problems(t, "stop = when(stalled)")[1],
+      'got a function; call it, as in stalled "20m"')
     t.contains(problems(t, 'stop = when(metric "loss")')[1], "got a metric; ask it, as in")
     t.contains(problems(t, 'stop = when(any(stalled "1m"))')[1], "got one condition")
     t.contains(problems(t, 'stop = when(any {})')[1], "expected a list of conditions")
@@ -76,11 +77,12 @@ return {
       "3:26: plateau: over: expected at least 1, got 0" })
     t.contains(problems(t, 'stop = when(stalled "20")')[1], "has no unit")
     t.contains(problems(t, 'stop = when(spent "20")')[1], "spent: expected")
-    t.contains(problems(t, 'stop = when(metric "acc".reaches(1))')[1], "write a colon before reaches")
+    t.contains(problems(t, 'stop = when(metric "acc".reaches(1))')[1],
+      "write a colon before reaches")
     t.contains(problems(t, 'stop = when(metric "acc":reaches())')[1], "reaches needs a value")
     t.contains(problems(t, 'stop = when(metric "loss":not_finite(3))')[1], "takes nothing")
-    t.contains(problems(t, 'stop = when(metric "acc":eta_after { step = 1, time = cron "@daily" })')[1],
-      "expected one moment")
+    t.contains(problems(t, 'stop = when(metric "acc":eta_after { step = 1, '
+      .. 'time = cron "@daily" })')[1], "expected one moment")
     t.contains(problems(t, 'stop = when(metric "acc":eta_after { time = in_ "1h" })')[1],
       'eta_after needs "step"')
   end,
