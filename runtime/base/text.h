@@ -34,6 +34,9 @@ std::optional<std::string> from_hex(std::string_view hex);
 std::string to_base64(std::string_view bytes);
 std::optional<std::string> from_base64(std::string_view text);
 
+// For a part of a URL: all but letters, digits, "-._~" and what is in `keep` as %XX.
+std::string percent_encode(std::string_view text, std::string_view keep = "");
+
 // `word` as one word of a POSIX shell; left bare when it needs no quotes.
 std::string shell_quote(std::string_view word);
 // For messages: in single quotes, control and non-UTF-8 bytes as \xNN. Call it choline::quoted with

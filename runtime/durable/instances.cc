@@ -268,6 +268,7 @@ Co<Result<AgentFacts>> Instances::ready(std::string tag, double timeout) {
   double until = loop_.ticks() + (timeout > 0 ? timeout : 3600);
   std::string last = "it did not answer";
   double pause = 0.1;
+  std::optional<double> refused;  // since when the login is
   while (loop_.ticks() < until) {
     std::optional<Result<Client>> opened =
         co_await WithTimeout<Result<Client>>(loop_, until - loop_.ticks(), client(tag));
@@ -282,7 +283,10 @@ Co<Result<AgentFacts>> Instances::ready(std::string tag, double timeout) {
     } else {
       const Error& error = opened->error();
       last = error.message;
-      if (error.kind != ErrorKind::lost && is_final(error)) co_return error;
+      bool is_refused = error.kind == ErrorKind::auth;
+      if (is_refused && !refused) refused = loop_.ticks();
+      bool is_early = is_refused && loop_.ticks() < *refused + caps(tag).login_lag;
+      if (error.kind != ErrorKind::lost && is_final(error) && !is_early) co_return error;
     }
     Status stands = co_await standing(tag);
     if (!stands) co_return stands.error();
@@ -322,11 +326,15 @@ Co<Status> Instances::standing(std::string tag) {
   co_return done();
 }
 
-double Instances::poll(const std::string& tag) {
+Caps Instances::caps(const std::string& tag) {
   Result<ResourceRow> found = row(tag);
-  if (!found) return 15;
+  if (!found) return {};
   Result<Provider*> provider = providers_.find(found->provider);
-  return provider ? (*provider)->caps().poll : 15;
+  return provider ? (*provider)->caps() : Caps();
+}
+
+double Instances::poll(const std::string& tag) {
+  return caps(tag).poll;
 }
 
 std::string Instances::true_path(const std::string& tag, const std::string& path) {

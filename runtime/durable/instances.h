@@ -89,6 +89,7 @@ class Instances {
   std::optional<AgentRoute> route_to(const Endpoint& endpoint, const std::string& agent);
   Error explain(const SshTarget& target, const Error& error);
   Result<ResourceRow> row(const std::string& tag);
+  Caps caps(const std::string& tag);  // those of its provider
   Co<Result<std::optional<Instance>>> fetch(ResourceRow row);
 
   Loop& loop_;

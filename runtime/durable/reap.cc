@@ -33,6 +33,9 @@ class Reaping {
     for (const std::string& name : world_.providers.names()) {
       Result<Provider*> provider = world_.providers.find(name);
       if (!provider) co_return provider.error();
+      Result<bool> asked = is_asked(**provider);
+      if (!asked) co_return asked.error();
+      if (!*asked) continue;
       Status looked = co_await compare(**provider);
       if (!looked) co_return looked.error();
     }
@@ -40,6 +43,17 @@ class Reaping {
   }
 
  private:
+  // One that nobody here has an account with is left out, unless something of ours may live there.
+  Result<bool> is_asked(Provider& provider) {
+    if (provider.has_account()) return true;
+    ResourceFilter filter;
+    filter.provider = provider.caps().name;
+    filter.states = {ResourceState::intended, ResourceState::live, ResourceState::releasing};
+    Result<std::vector<ResourceRow>> rows = list_resources(world_.store.db(), filter);
+    if (!rows) return rows.error();
+    return !rows->empty();
+  }
+
   // Why an instance with this row should not live; nullopt when somebody owns it.
   Result<std::optional<std::string>> unowned(const std::optional<ResourceRow>& row) {
     if (!row) return std::optional<std::string>("no row of the store knows it");

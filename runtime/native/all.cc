@@ -127,7 +127,7 @@ void add_native_modules(Host& host, Services& services) {
   for (const NativeModule& module :
        {fs_module(), sys_module(), json_module(), clock_module(), wait_module(), text_module(),
         store_module(), run_module(), update_module(), recover_module(), provider_module(),
-        instance_module(), transfer_module(), forward_module()}) {
+        instance_module(), transfer_module(), forward_module(), secret_module()}) {
     add_native_module(host, services, module);
   }
 }

@@ -71,6 +71,7 @@ NativeModule transfer_module();
 NativeModule forward_module();
 NativeModule fs_module();
 NativeModule sys_module();
+NativeModule secret_module();
 NativeModule json_module();
 NativeModule clock_module();
 NativeModule wait_module();

@@ -48,6 +48,15 @@ Result<Json> offers_or_reasons(const Offers& found) {
   return Error(kind, join(texts, "; "));
 }
 
+Co<Result<Json>> provider_check(Services& services, Json args) {
+  Result<Provider*> provider = provider_of(services, args, "native.provider.check");
+  if (!provider) co_return provider.error();
+  if (!(*provider)->has_account()) co_return Json();
+  Result<std::string> account = co_await (*provider)->check(arg(args, 1));
+  if (!account) co_return account.error();
+  co_return Json(*account);
+}
+
 Co<Result<Json>> provider_offers(Services& services, Json args, StepContext) {
   Result<Provider*> provider = provider_of(services, args, "native.provider.offers");
   if (!provider) co_return provider.error();
@@ -128,13 +137,10 @@ NativeModule provider_module() {
   NativeModule module;
   module.name = "provider";
   module.functions = {
-      {"names", provider_names},
-      {"caps", provider_caps},
-      {"offers", StepClass::query, provider_offers},
-      {"list", provider_list},
-      {"drill", provider_drill},
-      {"bill", provider_bill},
-      {"key", provider_key},
+      {"names", provider_names}, {"caps", provider_caps},
+      {"check", provider_check}, {"offers", StepClass::query, provider_offers},
+      {"list", provider_list},   {"drill", provider_drill},
+      {"bill", provider_bill},   {"key", provider_key},
       {"visit", provider_visit},
   };
   return module;

@@ -7,6 +7,8 @@
 #include "durable/instances.h"
 #include "durable/owned_run.h"
 #include "durable/rehearsal.h"
+#include "io/secret_source.h"
+#include "io/ssh_keys.h"
 #include "native/forward.h"
 #include "native/signals.h"
 #include "provider/providers.h"
@@ -29,9 +31,19 @@ Result<Store*> Services::store() {
 }
 
 Result<Providers*> Services::providers() {
-  if (!providers_)
-    providers_ =
-        std::make_unique<Providers>(loop, folders.state, folders.config, folders.executable);
+  if (providers_) return providers_.get();
+  ProviderWorld world;
+  world.state = folders.state;
+  world.config = folders.config;
+  world.program = folders.executable;
+  auto secrets = std::make_shared<SecretSource>(folders.config);  // shared by copies of the world
+  world.secret = [secrets](const std::string& name) { return secrets->resolve(name); };
+  world.public_key = [config = folders.config]() -> Result<std::string> {
+    Result<OwnSshKey> own = own_ssh_key(config);
+    if (!own) return own.error();
+    return own->line;
+  };
+  providers_ = std::make_unique<Providers>(loop, world);
   return providers_.get();
 }
 

@@ -189,7 +189,7 @@ Json to_json(const Caps& caps) {
       {"settle", caps.settle},     {"poll", caps.poll},
       {"spot", caps.spot},         {"stop", caps.stop},
       {"lifetime", caps.lifetime}, {"drill", caps.drill},
-      {"kind", caps.kind}};
+      {"kind", caps.kind},         {"secrets", caps.secrets}};
 }
 
 Co<Result<Json>> Provider::drill(Json) {

@@ -169,11 +169,14 @@ struct Caps {
   double settle =
       60;  // seconds; more than the longest flight of a launch plus the longest lag of a list
   double poll = 15;  // seconds between looks at an instance
+  // Seconds that a new instance may refuse a login that it takes later: keys come after the door.
+  double login_lag = 0;
   bool spot = false;
   bool stop = false;
-  bool lifetime = false;    // ends instances by itself
-  bool drill = false;       // faults can be caused
-  std::string kind = "vm";  // vm, container, folder
+  bool lifetime = false;             // ends instances by itself
+  bool drill = false;                // faults can be caused
+  std::string kind = "vm";           // vm, container, folder
+  std::vector<std::string> secrets;  // that prove who we are, by name; none: nothing is needed
 };
 Json to_json(const Caps& caps);
 
@@ -187,6 +190,8 @@ class Provider {
   virtual ~Provider() = default;
 
   virtual const Caps& caps() const = 0;
+  // Is there an account to ask? False where none of its credentials is known here.
+  virtual bool has_account() { return true; }
   // The cheapest call that proves the credentials; gives the account's name.
   virtual Co<Result<std::string>> check(Json settings) = 0;
   virtual Co<Result<Offers>> offers(OfferQuery query) = 0;

@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/text.h"
+
 namespace choline {
 
 namespace {
@@ -13,21 +15,6 @@ bool is_disk_full(int code, int system_error) {
   if ((code & 0xff) == SQLITE_FULL) return true;
   return (code & 0xff) == SQLITE_IOERR &&
          (system_error == ENOSPC || system_error == EDQUOT || system_error == EFBIG);
-}
-
-std::string uri_escaped(const std::string& path) {
-  std::string out;
-  for (char letter : path) {
-    if (letter == '%')
-      out += "%25";
-    else if (letter == '?')
-      out += "%3f";
-    else if (letter == '#')
-      out += "%23";
-    else
-      out += letter;
-  }
-  return out;
 }
 
 }  // namespace
@@ -41,7 +28,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Access
   std::string name = path;
   if (access == Access::still) {
     flags |= SQLITE_OPEN_URI;
-    name = "file:" + uri_escaped(path) + "?immutable=1";
+    name = "file:" + percent_encode(path, "/") + "?immutable=1";
   }
   sqlite3* handle = nullptr;
   errno = 0;

@@ -1,6 +1,5 @@
 #include "store/rewrite.h"
 
-#include "base/digest.h"
 #include "store/database.h"
 #include "store/resources.h"
 #include "store/store.h"
@@ -58,16 +57,8 @@ Status rewrite_steps(Txn& txn, const std::string& run, int version,
 }
 
 Status replace_code(Txn& txn, const RunRow& row, const std::vector<SourceRow>& sources) {
-  int place = 0;
-  for (const SourceRow& source : sources) {
-    Status kept =
-        Query(txn.db(),
-              "INSERT INTO source(run,code_version,path,sha256,body,place) "
-              "VALUES(?,?,?,?,CAST(? AS BLOB),?)",
-              row.id, row.code_version, source.path, sha256_hex(source.text), source.text, ++place)
-            .run();
-    if (!kept) return kept;
-  }
+  Status kept = insert_sources(txn, row, sources);
+  if (!kept) return kept;
   return Query(txn.db(), "UPDATE run SET code_version=?, params=?, env=?, budget_usd=? WHERE id=?",
                row.code_version, to_text(row.params), to_text(row.env), row.budget, row.id)
       .run();

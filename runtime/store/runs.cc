@@ -124,15 +124,7 @@ Status check_replay_abi(const RunRow& row) {
                {{"run", row.id}, {"replay_abi", row.replay_abi}, {"known", kReplayAbi}});
 }
 
-Status insert_run(Txn& txn, const RunRow& row, const std::vector<SourceRow>& sources) {
-  Status inserted =
-      Query(txn.db(),
-            "INSERT INTO run(id,name,state,seed,replay_abi,code_version,params,env,parent,"
-            "budget_usd,created) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
-            row.id, row.name, row.state, row.seed, row.replay_abi, row.code_version,
-            to_text(row.params), to_text(row.env), row.parent, row.budget, row.created)
-          .run();
-  if (!inserted) return inserted;
+Status insert_sources(Txn& txn, const RunRow& row, const std::vector<SourceRow>& sources) {
   int place = 0;
   for (const SourceRow& source : sources) {
     Status kept =
@@ -144,6 +136,18 @@ Status insert_run(Txn& txn, const RunRow& row, const std::vector<SourceRow>& sou
     if (!kept) return kept;
   }
   return done();
+}
+
+Status insert_run(Txn& txn, const RunRow& row, const std::vector<SourceRow>& sources) {
+  Status inserted =
+      Query(txn.db(),
+            "INSERT INTO run(id,name,state,seed,replay_abi,code_version,params,env,parent,"
+            "budget_usd,created) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
+            row.id, row.name, row.state, row.seed, row.replay_abi, row.code_version,
+            to_text(row.params), to_text(row.env), row.parent, row.budget, row.created)
+          .run();
+  if (!inserted) return inserted;
+  return insert_sources(txn, row, sources);
 }
 
 Result<std::optional<std::string>> find_child(Database& db, const std::string& parent) {

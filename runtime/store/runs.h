@@ -51,6 +51,8 @@ struct RunFilter {
 
 // `now` closes the cost of instances that still live.
 Status insert_run(Txn& txn, const RunRow& row, const std::vector<SourceRow>& sources);
+// The texts of the row's code version, in their order; insert_run does it for the first.
+Status insert_sources(Txn& txn, const RunRow& row, const std::vector<SourceRow>& sources);
 Result<std::vector<RunRow>> list_runs(Database& db, const RunFilter& filter, double now);
 Result<std::optional<RunRow>> get_run(Database& db, const std::string& id, double now);
 // The run that was made with this parent; none for an empty one.

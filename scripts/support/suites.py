@@ -201,6 +201,19 @@ def docs(session):
     run_cases(session, BUILD, "docs")
 
 
+@phase("peers")
+def peers(session):
+    """The fake clouds, tried by the clients of those clouds; without PyPI nothing is counted."""
+    code, output = session.run([sys.executable, "tests/peers/run.py", BUILD], "peers", timeout=1500)
+    skipped = code == 0 and "skipped: " in output
+    if skipped:
+        say(next(line for line in output.splitlines() if line.startswith("skipped: ")))
+        return
+    passed, failed = map(int, COUNTS.findall(output)[-1]) if COUNTS.search(output) else (0, 1)
+    say(f"   peers: {passed} passed, {failed} failed")
+    session.add(passed, failed or int(code != 0), "peers")
+
+
 @phase("sim")
 def sim(session):
     """The engine on virtual time over a world that fails it; its guards, each of which must be

@@ -66,11 +66,10 @@ end
 --- Raises `auth` for the first declared secret that is needed and not there.
 function M.check_secrets(program)
   for _, secret in ipairs(program.secrets or {}) do
-    local value <const> = native.sys.env(secret.name)
-    if not secret.optional and (value == nil or value == "") then
-      failure.raise("auth",
-        "secret %s is not set; set the environment variable %s, or declare it with { optional = true }",
-        secret.name, secret.name)
+    if not secret.optional and not native.secret.where(secret.name) then
+      failure.raise("auth", "secret %s is not set; store it with `choline auth %s`, set the "
+        .. "environment variable %s, or declare it with { optional = true }",
+        secret.name, secret.name, secret.name)
     end
   end
 end

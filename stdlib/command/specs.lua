@@ -283,6 +283,20 @@ return {
       { "choline sync . gpu:/work --delete", "gpu:/work becomes what is here" },
       { "choline sync me@lab:/results ./results --dry-run --json", "for a program" } },
     exits = transfer_exits },
+  { name = "auth", group = "Instances", summary = "store credentials and secrets, and try them",
+    help = "The value is the next line of standard input; on a terminal it is asked for and not "
+      .. "shown. It goes into ~/.config/choline/credentials, which only you may read. A variable of "
+      .. "the environment with the same name counts before it, and keys that the official commands "
+      .. "of providers have stored are found. Without NAME it lists what there is. Values are "
+      .. "never printed, and no account's credential ever goes to an instance.",
+    arguments = { { name = "NAME", optional = true,
+      help = "a provider such as vast, or the name of a cholfile's secret" } },
+    options = { { name = "forget", help = "remove what is stored" }, json },
+    examples = { { "choline auth vast", "ask for the key of Vast.ai, store it and try it" },
+      { "choline auth WANDB_API_KEY", "a secret of a cholfile" },
+      { "choline auth", "what there is, and which of it works" } },
+    exits = { [0] = "stored, or listed", [3] = "nothing of that name is stored",
+      [4] = "the provider refuses it" } },
   { name = "instances", group = "Instances", summary = "what lives and costs money, everywhere",
     arguments = {},
     options = { json, { name = "all", short = "a", help = "those that are gone, too" }, of_run },

@@ -2,6 +2,7 @@
 -- the tasks on it, and others for pipelines. Offers are tried in the chosen order until one is
 -- ready.
 
+local acceptance <const> = require "flow.acceptance"
 local choose <const> = require "policy.choose"
 local call <const> = require "policy.call"
 local failure <const> = require "core.failure"
@@ -175,6 +176,7 @@ local function rent_by(pool, name, fields, offer, keep)
   })
   pool:show(live, "starting")
   live.facts = native.instance.ready(live.tag, M.ready_seconds)
+  acceptance.check(live.facts, offer, fields)
   guard.fn = nil
   pool:show(live, "ready")
   pool.ctx.events:emit("instance_ready", {

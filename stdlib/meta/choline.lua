@@ -206,6 +206,17 @@ function LiveInstance:destroy() end
 --- more; auto takes the first where it serves. Default: auto.
 ---@field transport? "auto"|"libssh2"|"openssh"
 
+---@class (exact) VastFields
+---@field reliability? number  the host's own, at least. Default: 0.95.
+---@field verified? boolean  only hosts that Vast.ai has verified. Default: true.
+---@field datacenter? boolean  only hosts in data centres.
+---@field countries? string|string[]  only hosts there, by codes of two letters.
+---@field down? number  Mbit/s from the net, at least.
+---@field up? number  Mbit/s to the net, at least.
+---@field cuda? number  version that the host's driver can do, at least.
+---@field duration? string  the host must stay for rent this long.
+---@field bid? string  with spot, for the GPU alone.
+
 ---@class (exact) RetryFields
 ---@field max? integer  at most this many attempts more than the first. Default: 3.
 --- after these kinds of failure. Default: crashed, lost, stalled.
@@ -431,6 +442,18 @@ function here(fields) end
 ---@param fields? SshFields
 ---@return Provider
 function ssh(fields) end
+
+--- Instances from Vast.ai, on demand or by bid.
+--- The key is VAST_API_KEY, see `choline auth vast`. With `spot`, the bid is the lowest that
+--- wins, unless `bid` says more; who is outbid is preempted. The price of an offer has GPU and
+--- disk in it, not traffic.
+---
+--- ```lua
+--- vast { reliability = 0.98, countries = { "DE", "SE" } }
+--- ```
+---@param fields? VastFields
+---@return Provider
+function vast(fields) end
 
 --- Tries again on the same instance.
 ---

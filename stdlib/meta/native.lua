@@ -306,6 +306,23 @@ function native.update.rested() end
 ---@return { version: integer, releasing: string[], ending: { key: string, tag: string }[], restarted: string[] }
 function native.update.accept(fields) end
 
+-- secret ------------------------------------------------------------------------------------------
+
+native.secret = {}
+--- Stores the next line of standard input as the value; on a terminal it asks, and shows nothing of
+--- what is typed. The value itself is never given to Lua.
+---@async
+---@return true
+function native.secret.ask(name) end
+---@return boolean  false: there was none
+function native.secret.forget(name) end
+--- Names that are stored.
+---@return string[]
+function native.secret.stored() end
+--- Where the value would come from now.
+---@return "environment"|"file"|nil
+function native.secret.where(name) end
+
 -- provider, instance, transfer --------------------------------------------------------------------
 
 native.provider = {}
@@ -313,6 +330,12 @@ native.provider = {}
 function native.provider.names() end
 ---@return table  capabilities; see docs/design/providers.md
 function native.provider.caps(name) end
+--- The cheapest call that proves the credentials: the account's name, or nil when there are no
+--- credentials. Fails as `auth` when they are refused.
+---@async
+---@param settings? table
+---@return string|nil
+function native.provider.check(name, settings) end
 --- class query. Offers that satisfy the query, cheapest first.
 ---@async
 ---@param query { gpu?: string[], cpus?: integer, memory?: integer, disk?: integer, spot?: boolean, max_price?: number, region?: string, settings: table }

@@ -123,10 +123,10 @@ local taken = box:acquire()
 
     def test_a_provider_of_a_later_version_is_said(self):
         text = self.check("""
-local gpu = instance "gpu" { from = { vast {} } }
+local gpu = instance "gpu" { from = { runpod {} } }
 task "train" { on = gpu, run = "true" }
 """)
-        self.assert_says(text, "Cholfile.lua:2", "vast")
+        self.assert_says(text, "Cholfile.lua:2", "runpod")
 
 
 class Values(Case):

@@ -205,7 +205,7 @@ class Case(unittest.TestCase):
     def cholfile(self, text, name="Cholfile.lua"):
         return self.write(name, text)
 
-    def start(self, *words, env=None, program=None, cwd=None):
+    def start(self, *words, env=None, program=None, cwd=None, stdin=subprocess.DEVNULL):
         """Starts choline and returns at once with a `Running`."""
         self.commands += 1
         self.given.update(env or {})
@@ -215,7 +215,7 @@ class Case(unittest.TestCase):
         with open(out, "wb") as out_file, open(err, "wb") as err_file:
             process = subprocess.Popen(
                 line, cwd=cwd or self.work, env=self.environment(**(env or {})),
-                stdin=subprocess.DEVNULL, stdout=out_file, stderr=err_file,
+                stdin=stdin, stdout=out_file, stderr=err_file,
                 start_new_session=True)
         return Running(self, line, process, out, err)
 

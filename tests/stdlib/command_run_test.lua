@@ -116,7 +116,8 @@ end)
     local world <const> = world_in(t, 'secret "TOKEN" {}\n' .. simple)
     local code <const>, _, err <const> = choline(world, { "run" })
     t.equal(code, 4)
-    t.contains(err, "secret TOKEN is not set; set the environment variable TOKEN")
+    t.contains(err, "secret TOKEN is not set; store it with `choline auth TOKEN`, set the "
+      .. "environment variable TOKEN")
   end,
 
   ["no capacity ends with 5, over budget with 6"] = function(t)

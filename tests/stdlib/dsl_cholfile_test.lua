@@ -179,10 +179,10 @@ task "t" { on = box, run = "x", resume = { from = "c", run = "y" } }]])
     t.contains(found[2], "sleep waits")
   end,
   ["a word of a later version is known and refused"] = function(t)
-    t.equal(problems(t, 'local gpu = instance "gpu" { from = { vast { reliability = 0.98 } } }\n'
+    t.equal(problems(t, 'local gpu = instance "gpu" { from = { runpod {} } }\n'
       .. 'task "train" { on = gpu, run = "true", stop = when(idle_gpu {}) }\n'
       .. 'alert "me" { on = { "failed" } }'), {
-      '1:39: instances from the provider "vast" are not in this version yet',
+      '1:39: instances from the provider "runpod" are not in this version yet',
       '2:52: "idle_gpu" is not in this version yet',
       '3:1: "alert" is not in this version yet' })
   end,

@@ -30,6 +30,14 @@ return {
     { "why", "array", "sentences: of the run, its tasks, its syncs and its instances" },
     { "history", "array", "what led there: texts, oldest first, each with its time" },
   } },
+  { command = "auth", summary = "An array of credentials and secrets.", fields = {
+    { "name", "string", "of the provider or the secret" },
+    { "provider", "boolean", "is it a provider" },
+    { "works", "boolean or null", "of a provider: were its credentials accepted" },
+    { "account", "string or null", "of a provider: whose they are" },
+    { "where", "string or null", "of a secret: environment or file; null: not set" },
+    { "why", "string or null", "why it does not work" },
+  } },
   { command = "plan", summary = "An object.", fields = {
     { "name", "string", "of the cholfile" },
     { "at_most", "number or null", "US dollars that the run may cost at most; null: no limit" },
