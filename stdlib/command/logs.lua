@@ -69,6 +69,23 @@ local function by_start(commands)
   return sorted
 end
 
+--- Where to begin in each log so that the first `count` bytes of one task's output are left out. A
+--- last log that is shorter grows past them first.
+local function after(commands, count)
+  local offsets <const> = {}
+  for index, command in ipairs(commands) do
+    if command.task ~= commands[1].task then
+      failure.raise("invalid", "--offset counts in the output of one task, and there are several; "
+        .. "name one, such as \"%s\"", command.task)
+    end
+    local stat <const> = native.fs.stat(command.log)
+    local there <const> = stat and stat.size or 0
+    local left_out <const> = index == #commands and count or math.min(count, there)
+    offsets[command.key], count = left_out, count - left_out
+  end
+  return offsets
+end
+
 local function is_over(row)
   return row.finished ~= nil or row.state == "paused" or row.owner == nil
 end
@@ -99,11 +116,21 @@ local function follow(commands, offsets, show)
   end
 end
 
+local function check_options(arguments)
+  if not arguments.offset then return end
+  if arguments.tail then failure.raise("invalid", "--tail and --offset exclude each other") end
+  if arguments.offset < 0 then
+    failure.raise("invalid", "--offset is %d; expected how many bytes to leave out",
+      arguments.offset)
+  end
+end
+
 return function(arguments, context)
+  check_options(arguments)
   local row = native.store.find(arguments.run)
   local all <const> = native.store.commands(row.id)
   if not arguments.follow then check_task(arguments, all) end
-  local offsets <const>, last_shown = {}, nil
+  local offsets, last_shown = {}, nil
   local function show(commands, many)
     for _, command in ipairs(commands) do
       local before <const> = offsets[command.key] or 0
@@ -124,6 +151,12 @@ return function(arguments, context)
         and stat.size or 0
     end
   end
+  local is_left_out = not arguments.offset
+  local function leave_out()
+    if is_left_out or #commands == 0 then return end
+    is_left_out, offsets = true, after(commands, arguments.offset)
+  end
+  leave_out()
   show(commands, #commands > 1 or arguments.follow)
   if not arguments.follow then
     if #all == 0 then context.say(("run %s has no output yet"):format(row.id)) end
@@ -133,6 +166,7 @@ return function(arguments, context)
     row = native.store.find(row.id)
     local over <const> = is_over(row)
     commands = by_start(wanted(arguments, native.store.commands(row.id)))
+    leave_out()
     show(commands, true)
     if over then return 0 end
     follow(commands, offsets, function() show(commands, true) end)

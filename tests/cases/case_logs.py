@@ -2,6 +2,7 @@
 files and attempts meanwhile."""
 
 import os
+import signal
 
 from attaching import Reaching
 from sshd import Sshd
@@ -73,3 +74,32 @@ class Following(Reaching):
         self.assertEqual(following.wait().code, 0)
         self.assertEqual(self.numbers(following), ["line=first", "line=first", "line=second"])
         self.assert_says(following.err, "attempt 1", "attempt 2")
+        whole = self.choline("logs", self.run_id).out
+        for offset in (0, 10, 11, 12, 22, len(whole), 9999):
+            shown = self.choline("logs", self.run_id, "--offset", offset).out
+            self.assertEqual(shown, whole[offset:])
+
+    def test_one_follower_goes_on_where_another_one_ended(self):
+        following = self.count(20000)
+        following.wait_for("line=200\n")
+        following.signal(signal.SIGKILL)
+        following.wait()
+        seen = following.out_path.read_bytes()
+        following = self.start("logs", "-f", self.run_id, "count", "--offset", len(seen))
+        following.wait_for("line=20000\n")
+        self.stop.touch()
+        self.assertEqual(following.wait().code, 0)
+        lines = (seen + following.out_path.read_bytes()).decode().splitlines()
+        self.assertEqual(lines, [f"line={number}" for number in (*range(1, 20001), "last")])
+
+    def test_an_offset_that_could_mean_several_tasks_is_refused(self):
+        self.cholfile("""
+        local box = instance "box" { from = { here {} } }
+        task "one" { on = box, run = "echo 1" }
+        task "two" { on = box, run = "echo 2" }
+        """)
+        self.choline("run")
+        self.assert_says(self.choline("logs", "--offset", 1, code=2).err, "one task", "name one")
+        self.assertEqual(self.choline("logs", self.runs()[0]["id"], "two", "--offset", 1).out, "\n")
+        self.assert_says(self.choline("logs", "--offset", -1, code=2).err, "-1")
+        self.assert_says(self.choline("logs", "--offset", 1, "--tail", 1, code=2).err, "exclude")
