@@ -13,7 +13,7 @@ local schedule <const> = require "flow.schedule"
 local M = {}
 
 M.every = 1 -- seconds between looks
-M.show_every = 3
+M.most_shown = 10 -- tasks in one look; of more, each in its turn
 
 -- So long a look may come late; what is later was a process that was held up or a computer that
 -- slept, and nobody listened meanwhile.
@@ -38,12 +38,14 @@ local most_late <const> = 10
 ---@field ctx flow.Context
 ---@field watched table<string, flow.Watched[]>   by the command's key
 ---@field order string[]                          keys, oldest first
+---@field turn integer                            of the one that was shown last
+---@field ran table<string, number>               seconds that commands of a task have run
 local Conditions <const> = {}
 Conditions.__index = Conditions
 
 ---@return flow.Conditions
 function M.new(ctx)
-  return setmetatable({ ctx = ctx, watched = {}, order = {}, ran = {} }, Conditions)
+  return setmetatable({ ctx = ctx, watched = {}, order = {}, turn = 0, ran = {} }, Conditions)
 end
 
 --- Has a task of the program any?
@@ -217,10 +219,9 @@ local function tell(watched)
     message = watched.watch:why(), facts = native.json.array(watched.watch:facts()) })
 end
 
---- For views: how far it is.
-local function show(watched, now)
-  if not watched.known or (watched.shown_at or 0) > now - M.show_every then return end
-  watched.shown_at = now
+--- For views: how far it is. To say it costs more than to look.
+local function show(watched)
+  if not watched.known then return end
   local text <const> = watched.met and watched.watch:why() or watched.watch:now()
   if text == watched.shown then return end
   watched.shown = text
@@ -242,8 +243,11 @@ function Conditions:look(seconds)
     for _, watched in ipairs(self.watched[key]) do
       look(watched, seconds, now, spent)
       tell(watched)
-      show(watched, now)
     end
+  end
+  for _ = 1, math.min(#self.order, M.most_shown) do
+    self.turn = self.turn % #self.order + 1
+    for _, watched in ipairs(self.watched[self.order[self.turn]]) do show(watched) end
   end
 end
 
