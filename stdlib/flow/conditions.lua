@@ -39,13 +39,15 @@ local most_late <const> = 10
 ---@field watched table<string, flow.Watched[]>   by the command's key
 ---@field order string[]                          keys, oldest first
 ---@field turn integer                            of the one that was shown last
+---@field said table<string, boolean>            what kept it from looking
 ---@field ran table<string, number>               seconds that commands of a task have run
 local Conditions <const> = {}
 Conditions.__index = Conditions
 
 ---@return flow.Conditions
 function M.new(ctx)
-  return setmetatable({ ctx = ctx, watched = {}, order = {}, turn = 0, ran = {} }, Conditions)
+  return setmetatable({ ctx = ctx, watched = {}, order = {}, turn = 0, ran = {}, said = {} },
+    Conditions)
 end
 
 --- Has a task of the program any?
@@ -59,8 +61,23 @@ end
 
 local function instant(ctx, time)
   local said <const>, zone <const> = schedule.origin(ctx.row)
-  -- One that is past already: whatever is expected comes later.
-  return moment.resolve(time.moment, said, zone) or 0
+  local at <const>, message <const> = moment.resolve(time.moment, said, zone)
+  if not at then failure.raise("invalid", "eta_after: %s", message) end
+  return at
+end
+
+--- Raises when a condition is about a moment that was past when the run began.
+function M.check(ctx)
+  for _, declaration in ipairs(ctx.program.tasks) do
+    for _, action in ipairs { "stop", "fail" } do
+      local said <const> = declaration.fields[action]
+      if said then
+        condition.each(said, function(each)
+          if each.kind == "eta_after" then instant(ctx, each.time) end
+        end)
+      end
+    end
+  end
 end
 
 local function add(self, attempt, key, action, said)
@@ -190,10 +207,10 @@ end
 local function hear(self, watched, told)
   local seen
   if not watched.known or watched.behind or told.missed then
-    -- What was too much to be kept may be in the store at the next look only.
-    if watched.known then watched.watch = watched.make() end
-    watched.behind = told.missed
+    if watched.known or watched.behind then watched.watch = watched.make() end
     seen = take_known(self, watched)
+    -- What was too much to be kept may be in the store at the next look only.
+    watched.behind = told.missed
   end
   watched.linked = told.linked
   if told.points then take_points(watched, told.points, seen) end
@@ -229,12 +246,29 @@ local function show(watched)
     condition = watched.text, now = text })
 end
 
+--- Says once what keeps conditions from being looked at.
+local function complain(self, raised)
+  local message <const> = failure.from(raised).message
+  if self.said[message] then return end
+  self.said[message] = true
+  native.run.event("log", { level = "error",
+    message = "conditions cannot be looked at: " .. message },
+    "conditions/" .. native.text.sha256(message))
+end
+
 --- One look at everything, `seconds` after the last one.
 ---@param seconds number
 function Conditions:look(seconds)
   for _, told in ipairs(native.run.heard()) do
     for _, watched in ipairs(self.watched[told.key] or {}) do
-      if not watched.met then hear(self, watched, told) end
+      if not watched.met then
+        -- Expects a store that cannot be read now: it has these points at the next look, too.
+        local ok <const>, raised <const> = pcall(hear, self, watched, told)
+        if not ok then
+          watched.behind = true
+          complain(self, raised)
+        end
+      end
     end
   end
   if #self.order == 0 then return end
@@ -261,7 +295,12 @@ function Conditions:serve()
     local now <const> = native.clock.ticks()
     local seconds <const> = now - last
     last = now
-    if not native.run.replaying() then self:look(seconds <= most_late and seconds or 0) end
+    if not native.run.replaying() then
+      -- A store that cannot be read, or written, now may be later.
+      local ok <const>, raised <const> = pcall(self.look, self,
+        seconds <= most_late and seconds or 0)
+      if not ok then complain(self, raised) end
+    end
   end
 end
 

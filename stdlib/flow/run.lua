@@ -266,6 +266,7 @@ function M.execute(program, options)
   local ctx <const> = M.context(program, options)
   pipeline.enter(ctx)
   program.engine = pipeline.engine(ctx)
+  conditions.check(ctx)
   if options.started then options.started(ctx) end
   local obeying <const> = native.task.spawn("orders", function() obey(ctx) end)
   local handlers <const> = native.task.spawn("handlers", function() ctx.events:serve() end)

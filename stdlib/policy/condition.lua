@@ -29,6 +29,7 @@ local M = {}
 ---@class policy.Part   a condition with its state
 ---@field said policy.Condition
 ---@field held boolean   does it hold?
+---@field again boolean|nil   the point is of the same step as the one before it
 
 -- What the series of C++ (runtime/monitor/metrics.cc) take for better when it is less.
 local small_is_good <const> = { "loss", "err", "perplexity", "ppl", "mse", "mae", "rmse", "wer",
@@ -126,7 +127,7 @@ kinds.plateau = {
     if said.from and step < said.from then return end
     if is_finite(value) and (not part.best or is_better(part, value, part.best, said.by or 0)) then
       part.best, part.best_step, part.without = value, step, 0
-    else
+    elseif not part.again then
       part.without = (part.without or 0) + 1
     end
     part.held = part.without >= said.over
@@ -165,7 +166,7 @@ kinds.diverges = {
         least_gain * math.abs(part.first))
       is_bad = math.abs(value - part.best) > part.said.lost * gained
     end
-    part.bad = is_bad and (part.bad or 0) + 1 or 0
+    part.bad = is_bad and (part.bad or 0) + (part.again and 0 or 1) or 0
     part.held = part.bad >= part.said.over
   end,
   why = function(part)
@@ -270,6 +271,7 @@ kinds.eta_after = {
       said.time.moment.text)
   end,
   point = function(part, step, _, _, now)
+    if part.again then return end
     part.recent = part.recent or {}
     table.insert(part.recent, { step = step, now = now })
     if #part.recent > pace_points then table.remove(part.recent, 1) end
@@ -429,7 +431,7 @@ local function take_past(self, name, first_step)
   for _, leaf in ipairs(points and self.by_metric[name] or {}) do
     for _, point in ipairs(points) do
       if point.step < first_step then
-        leaf.value, leaf.step = point.value, point.step
+        leaf.again, leaf.value, leaf.step = false, point.value, point.step
         leaf.kind.point(leaf, point.step, point.value, leaf.began or 0, point.at)
       end
     end
@@ -446,7 +448,9 @@ function Watch:point(name, step, value, heard, now)
   if self.past[name] then take_past(self, name, step) end
   for index = 1, #leaves do
     local leaf <const> = leaves[index]
-    leaf.value, leaf.step = value, step
+    -- The store keeps one value of a step, so a second one is not one more.
+    leaf.again, leaf.value, leaf.step = leaf.own and step == leaf.step, value, step
+    leaf.own = true
     leaf.kind.point(leaf, step, value, heard, now)
   end
   return settle(self, heard)

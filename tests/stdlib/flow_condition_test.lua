@@ -8,6 +8,7 @@ local function execute(world, program, options)
   return support.execute(world, function(native)
     function options.started(ctx)
       native.run.heard()
+      if options.prepare then options.prepare(native) end
       native.task.spawn("conditions", function() ctx.conditions:serve() end, { outside = true })
     end
     return program(native)
@@ -220,6 +221,38 @@ tests["time is that of commands, over all attempts"] = function(t)
   local second <const> = world.commands[2]
   t.is_true(second.ended - second.started >= 19 and second.ended - second.started < 30,
     second.ended - second.started)
+end
+
+tests["a store that cannot be read for a while is said once, and loses no end"] = function(t)
+  local world <const> = world_of(function()
+    return { seconds = 1000, points = series("acc", { 0.95, 0.1, 0.1 }) }
+  end)
+  local failures = 4
+  local result <const> = execute(world,
+    one_task { stop = { kind = "reaches", metric = "acc", value = 0.9 } },
+    { prepare = function(native)
+      local real <const> = native.store.metrics
+      function native.store.metrics(...)
+        failures = failures - 1
+        if failures >= 0 then error("the disk has gone", 0) end
+        return real(...)
+      end
+    end })
+  t.equal(result.value, nil)
+  t.equal(support.event(world, "condition_met").facts[1].value, 0.95)
+  t.equal(count(world, "log"), 1)
+  t.equal(support.event(world, "log").message,
+    "conditions cannot be looked at: the disk has gone")
+end
+
+tests["a moment that is past ends the run before anything is rented"] = function(t)
+  local time <const> = { moment = require("core.moment").parse("2020-01-01 08:00 UTC") }
+  local world <const> = world_of(function() return { seconds = 3 } end)
+  local result <const> = execute(world,
+    one_task { stop = { kind = "eta_after", metric = "acc", step = 9, time = time } })
+  t.equal(result.value.kind, "invalid")
+  t.contains(result.value.message, 'eta_after: "2020-01-01 08:00 UTC" is past')
+  t.equal(#world.instances, 0)
 end
 
 tests["money that the run has spent ends a task"] = function(t)

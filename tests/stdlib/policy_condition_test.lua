@@ -68,6 +68,13 @@ return {
   ["values before the step that counts make no plateau"] = function(t)
     t.equal(first_held(on("plateau", { over = 2, from = 5 }), { 1, 1, 1, 1, 1, 1, 1 }), 7)
   end,
+  ["several values of one step count once"] = function(t)
+    local made <const> = watch(on("plateau", { over = 2 }))
+    for _, point in ipairs { { 1, 0.5 }, { 2, 0.4 }, { 2, 0.4 }, { 2, 0.3 } } do
+      t.equal(made:point("acc", point[1], point[2], 1, 1), false)
+    end
+    t.equal(made:point("acc", 3, 0.4, 1, 1), true)
+  end,
   ["NaN is no better value, first or later"] = function(t)
     t.equal(first_held(on("plateau", { over = 3 }), { nan, nan, nan }), 3)
     t.equal(first_held(on("plateau", { over = 3 }), { 0.5, nan, nan, nan }), 4)
