@@ -164,6 +164,17 @@ return {
     examples = { { "choline logs -f", "follow the newest run" },
       { "choline logs 4k2f train", "one task" } },
     exits = { [0] = "printed", [3] = "no such run or task" } },
+  { name = "metrics", group = "Run", summary = "curves of a run's metrics, plotted or as data",
+    help = "One curve for each metric over all attempts: what an attempt that went on from a checkpoint "
+      .. "gave is in place of what came after that checkpoint before. --prometheus prints the newest "
+      .. "values in the text format of Prometheus.",
+    arguments = { run, { name = "METRIC", optional = true, help = "only this metric" } },
+    options = { { name = "task", value = "TASK", help = "only of this task" },
+      { name = "csv", help = "a line for each value: task, metric, attempt, step, value, time" },
+      { name = "prometheus", help = "the newest values, for a scraper" }, json },
+    examples = { { "choline metrics", "plots of the newest run" },
+      { "choline metrics 4k2f val_acc --csv", "one curve as a table" } },
+    exits = { [0] = "printed", [2] = "two formats", [3] = "no such run, task or metric" } },
   { name = "stop", group = "Run", summary = "end a run and destroy its instances",
     arguments = { run },
     options = { yes, { name = "now", help = "do not wait for checkpoints" }, json },

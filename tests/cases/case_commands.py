@@ -14,6 +14,7 @@ sync "code" { from = ".", to = "box:/work" }
 task "stay" { on = box, run = "echo begun; until test -e over; do sleep 0.1; done" }
 """
 COMMANDS = ("init", "check", "plan", "run", "pause", "resume", "ls", "status", "why", "logs",
+            "metrics",
             "stop", "exec", "ssh", "forward", "push", "pull", "explain", "doctor", "instances",
             "gc", "offers", "drill", "help", "version", "completion", "man")
 

@@ -176,6 +176,26 @@ class Fails(Conditions):
         # was best before it still counts.
         self.assert_says(met[1]["message"], "no better value than 0.9 (step 3) for 12 values")
         self.assert_says(self.choline("why", run).out, "attempt 1 of \"train\" ended as stalled")
+        self.check_curve(run)
+
+    def check_curve(self, run):
+        """Each step is on the curve once, by the last attempt that came there."""
+        lines = self.choline("metrics", run, "acc", "--csv").out.splitlines()
+        self.assertEqual(lines[0], "task,metric,attempt,step,value,time")
+        rows = [line.split(",") for line in lines[1:]]
+        first = [row for row in rows if row[2] == "1"]
+        self.assertEqual([row[3] for row in rows], [str(step + 1) for step in range(len(rows))])
+        self.assertEqual(first[6][3:5], ["7", "nan"])
+        self.assertEqual({row[2] for row in rows[len(first):]}, {"2"})
+        [curve] = self.choline("metrics", run, "--json").json
+        self.assertEqual((curve["name"], curve["points"][6]["value"]), ("acc", "nan"))
+        text = self.choline("metrics", run, "--prometheus").out
+        labels = f'{{run="{run}",name="work",task="train",metric="acc"}}'
+        self.assert_says(text, "# TYPE choline_run_metric gauge", labels + " 0.5",
+                         f"choline_run_metric_step{labels} {len(rows)}")
+        self.assert_says(self.choline("metrics", run).out, "train acc  0.5 at step ", "0.9 ┤")
+        self.assert_says(self.choline("metrics", run, "ac", code=3).err, 'did you mean "acc"?')
+        self.choline("metrics", run, "--csv", "--json", code=2)
 
     def test_silence_fails_the_attempt(self):
         run = self.begin('fail = when(stalled "2s"), retry = retry { max = 0 }',

@@ -24,6 +24,12 @@ return {
     { "metrics", "array", "the newest value of each metric" },
     { "events", "array", "id, at, event and data of the newest events" },
   } },
+  { command = "metrics", summary = "An array of curves.", fields = {
+    { "task", "string", "the task's name" },
+    { "name", "string", "the metric's name" },
+    { "points", "array",
+      "step, value (or \"nan\", \"inf\", \"-inf\"), attempt, and at: when it came" },
+  } },
   { command = "why", summary = "An object.", fields = {
     { "id", "string", "the run's id" },
     { "state", "string", "as in `ls`" },
