@@ -186,8 +186,13 @@ Co<Result<Instances::Client>> Instances::greet(Endpoint endpoint, std::string ta
     link = open_pipe_link(loop_, pipe_options(endpoint));
   }
   if (!link) co_return link.error();
+  if (!agents_) {
+    Result<std::shared_ptr<const AgentPrograms>> loaded = load_agents(options_.agents);
+    if (!loaded) co_return loaded.error();
+    agents_ = std::move(*loaded);
+  }
   BootstrapOptions options;
-  options.agents = options_.agents;
+  options.agents = agents_;
   options.tag = tag;
   options.root = endpoint.root;
   options.jail = !endpoint.root.empty();

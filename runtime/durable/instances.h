@@ -13,6 +13,7 @@
 #include "durable/rent.h"
 #include "io/secret_source.h"
 #include "link/agent_client.h"
+#include "link/agent_program.h"
 #include "link/pipe_link.h"
 #include "loop/await.h"
 
@@ -99,7 +100,8 @@ class Instances {
   SecretSource secrets_;
   Hearing hearing_;
   std::map<std::string, std::shared_ptr<Connection>> connections_;  // shared with those who wait
-  Leases leases_;                                                   // ends first
+  std::shared_ptr<const AgentPrograms> agents_;  // once read; shared with those being sent
+  Leases leases_;                                // ends first
 };
 
 }  // namespace choline

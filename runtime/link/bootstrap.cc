@@ -1,16 +1,10 @@
 #include "link/bootstrap.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
-#include "base/digest.h"
 #include "base/random.h"
 #include "base/text.h"
-#include "base/unique_fd.h"
 #include "loop/await.h"
 
 namespace choline {
@@ -19,92 +13,70 @@ namespace {
 
 constexpr size_t kMaxNoise = size_t{256} << 10;  // what a login may print before our first word
 constexpr size_t kMaxLine = 4096;
-constexpr size_t kMaxAgent = size_t{64} << 20;
-
-struct Program {
-  std::string arch, digest, bytes;
-};
-
-Result<Program> load_agent(const std::string& arch, const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return errno_error("open the agent '" + path + "'", errno);
-  Program program;
-  program.arch = arch;
-  char buffer[size_t{64} << 10];
-  while (true) {
-    ssize_t got = ::read(fd.get(), buffer, sizeof buffer);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return errno_error("read the agent '" + path + "'", errno);
-    if (got == 0) break;
-    program.bytes.append(buffer, static_cast<size_t>(got));
-    if (program.bytes.size() > kMaxAgent)
-      return Error(ErrorKind::invalid, "'" + path + "' is no agent");
-  }
-  program.digest = sha256_hex(program.bytes);
-  return program;
-}
 
 // One compound command: a shell reads all of it before it runs any, so what follows in the stream
 // is sent only after it has answered, and goes to `head` alone. POSIX sh; tried with dash, bash,
-// busybox.
+// busybox. Where the agent lies already it starts one program, `uname`; each more costs a
+// millisecond of the far side, which may be serving hundreds.
 constexpr std::string_view kScript = R"sh({
-mark=@MARK@; mask=`umask`; umask 077
+mark=@MARK@; size= digest= name= root=@ROOT@
 say() { printf '\n%s %s\n' "@$mark" "$*"; }
 sum() { sha256sum "$1" 2>/dev/null || busybox sha256sum "$1" 2>/dev/null || openssl dgst -r -sha256 "$1" 2>/dev/null; }
-me=`id -u`
 if [ -z "$HOME" ]; then
-  while IFS=: read -r name word user group more home shell; do
+  me=`id -u`
+  while IFS=: read -r word word user group more home shell; do
     if [ "$user" = "$me" ]; then HOME=$home; break; fi
   done 2>/dev/null </etc/passwd
   HOME=${HOME:-/}; export HOME
 fi
-here() { mkdir -p "$1/.choline" 2>/dev/null; { printf '' >"$1/.choline/.try-$$"; } 2>/dev/null && rm -f "$1/.choline/.try-$$"; }
-root=@ROOT@
-if [ -z "$root" ]; then
-  for dir in "$HOME" "/var/tmp/choline-$me/home" "/tmp/choline-$me/home" "/dev/shm/choline-$me/home"; do
-    if [ -w "$dir/.choline/commands" ]; then root=$dir; break; fi
-  done
-fi
-run() {
-  if [ -z "$root" ]; then
-    for dir in "$HOME" "/var/tmp/choline-$me/home" "/tmp/choline-$me/home" "/dev/shm/choline-$me/home"; do
-      [ "$dir" = "$HOME" ] || { [ -O "${dir%/home}" ] && mkdir "$dir" 2>/dev/null; }
-      if here "$dir"; then root=$dir; break; fi
-    done
-  fi
-  umask "$mask"
+case `uname -m` in
+@CASES@
+esac
+if [ -z "$name" ]; then say arch `uname -m`; exit 3; fi
+become() {
   say ready "$1"
   CHOLINE_INSTANCE=@TAG@ exec "$1" serve --instance @TAG@ @JAIL@ --root "${root:-$HOME}"
   exit 126
 }
-digest=
-case `uname -m` in
-@CASES@
-esac
-if [ -z "$digest" ]; then say arch `uname -m`; exit 3; fi
-name=agent-`printf %.24s "$digest"`
+if [ -z "$root" ] && [ -w "$HOME/.choline/commands" ]; then root=$HOME; fi
+if [ -n "$root" ] && [ -O "$HOME/.choline" ] && [ -x "$HOME/.choline/$name" ]; then become "$HOME/.choline/$name"; fi
+me=`id -u`
+if [ -z "$root" ]; then
+  for dir in "/var/tmp/choline-$me/home" "/tmp/choline-$me/home" "/dev/shm/choline-$me/home"; do
+    if [ -w "$dir/.choline/commands" ]; then root=$dir; break; fi
+  done
+fi
+here() { { [ -d "$1/.choline" ] || mkdir -p -m 700 "$1/.choline" 2>/dev/null; } && { : >"$1/.choline/.try-$$"; } 2>/dev/null && rm -f "$1/.choline/.try-$$"; }
+run() {
+  if [ -z "$root" ]; then
+    for dir in "$HOME" "/var/tmp/choline-$me/home" "/tmp/choline-$me/home" "/dev/shm/choline-$me/home"; do
+      [ "$dir" = "$HOME" ] || { [ -O "${dir%/home}" ] && mkdir -m 700 "$dir" 2>/dev/null; }
+      if here "$dir"; then root=$dir; break; fi
+    done
+  fi
+  become "$1"
+}
 for dir in "$HOME/.choline" "/var/tmp/choline-$me" "/tmp/choline-$me" "/dev/shm/choline-$me"; do
   if [ -O "$dir" ] && [ -x "$dir/$name" ]; then run "$dir/$name"; fi
 done
-if [ "`printf xy | head -c 1 2>/dev/null`" = x ]; then take() { head -c "$1"; }; zeros() { head -c "$1"; }
-elif printf x | dd bs=1 count=1 >/dev/null 2>&1; then take() { dd bs=1 count="$1"; }; zeros() { dd bs="$1" count=1; }
+if head -c 1 </dev/null >/dev/null 2>&1; then take() { head -c "$1"; }; zeros() { head -c "$1"; }
+elif dd bs=1 count=1 </dev/null >/dev/null 2>&1; then take() { dd bs=1 count="$1"; }; zeros() { dd bs="$1" count=1; }
 else say lacks "head -c, dd"; exit 3; fi
 why=
-no() { rm -f "$try"; why="$why${why:+; }$dir ($1)"; }
+no() { rm -f "$new"; why="$why${why:+; }$dir ($1)"; }
+write_try() { printf '#!/bin/sh\nexit 0\n' >"$new" && chmod 700 "$new"; }
 for dir in "$HOME/.choline" "/var/tmp/choline-$me" "/tmp/choline-$me" "/dev/shm/choline-$me"; do
-  mkdir -p "$dir" 2>/dev/null
-  try="$dir/.try-$$"
+  [ -d "$dir" ] || mkdir -p -m 700 "$dir" 2>/dev/null
+  new="$dir/.new-$$"
   if [ ! -d "$dir" ]; then no "cannot be made"; continue; fi
   if [ ! -O "$dir" ]; then no "belongs to another user"; continue; fi
-  if ! said=`{ printf '#!/bin/sh\nexit 0\n' >"$try" && chmod 700 "$try"; } 2>&1`; then no "${said##*: }"; continue; fi
-  if ! "$try" 2>/dev/null; then no "programs may not run there"; continue; fi
-  if [ -r /dev/zero ] && ! zeros $size </dev/zero 2>/dev/null >"$try"; then
+  if ! { write_try; } 2>/dev/null; then said=`write_try 2>&1`; no "${said##*: }"; continue; fi
+  if ! "$new" 2>/dev/null; then no "programs may not run there"; continue; fi
+  if [ -r /dev/zero ] && ! zeros $size </dev/zero 2>/dev/null >"$new"; then
     no "less than $((size / 1024)) KiB free"; continue
   fi
-  rm -f "$try"
-  say send `uname -m`
-  new="$dir/.new-$$"
   trap 'rm -f "$new"; exit 3' HUP INT TERM
+  say send `uname -m`
   take $size 2>/dev/null >"$new" || { rm -f "$new"; say full "$dir"; exit 3; }
   got=`sum "$new"`
   if [ -z "$got" ] && [ "`wc -c <"$new" | tr -d ' '`" = $size ]; then got=$digest; fi
@@ -112,7 +84,8 @@ for dir in "$HOME/.choline" "/var/tmp/choline-$me" "/tmp/choline-$me" "/dev/shm/
   "$digest"*) ;;
   *) rm -f "$new"; say damaged "$dir"; exit 3 ;;
   esac
-  chmod 700 "$new" && mv -f "$new" "$dir/$name" && run "$dir/$name"
+  if [ "$dir" = "$HOME/.choline" ]; then root=${root:-$HOME}; fi
+  mv -f "$new" "$dir/$name" && run "$dir/$name"
   say damaged "$dir"; exit 3
 done
 say nowhere "$why"
@@ -120,11 +93,12 @@ exit 3
 }
 )sh";
 
-std::string make_script(const BootstrapOptions& options, const std::vector<Program>& programs,
-                        const std::string& mark) {
+std::string make_script(const BootstrapOptions& options, const std::string& mark) {
+  constexpr size_t kNameLength = 24;  // of a digest; enough to tell agents apart
   std::string cases;
-  for (const Program& program : programs) {
-    cases += program.arch + ") digest=" + program.digest +
+  for (const AgentProgram& program : *options.agents) {
+    cases += program.arch + ") digest=" + program.digest + "; name=agent-" +
+             program.digest.substr(0, kNameLength) +
              "; size=" + std::to_string(program.bytes.size()) + " ;;\n";
   }
   std::string script(kScript);
@@ -223,8 +197,8 @@ Co<Result<std::string>> next_line(std::shared_ptr<Ear> ear) {
   }
 }
 
-Co<Status> write_all(Link& link, std::shared_ptr<Ear> ear, std::string bytes) {
-  std::string_view rest(bytes);
+// The bytes are the caller's, who waits for the end.
+Co<Status> write_all(Link& link, std::shared_ptr<Ear> ear, std::string_view rest) {
   while (!rest.empty()) {
     if (ear->failed) co_return *ear->failed;
     ear->changed.clear();
@@ -239,12 +213,6 @@ Co<Status> write_all(Link& link, std::shared_ptr<Ear> ear, std::string bytes) {
 
 Co<Result<Bootstrapped>> bootstrap(Loop& loop, std::unique_ptr<Link> link,
                                    BootstrapOptions options) {
-  std::vector<Program> programs;
-  for (const auto& [arch, path] : options.agents) {
-    Result<Program> program = load_agent(arch, path);
-    if (!program) co_return program.error();
-    programs.push_back(std::move(*program));
-  }
   std::string mark = "choline-" + random_id(12);
   auto ear = std::make_shared<Ear>(loop, mark);  // shared with the link's handlers
   link->listen({[ear](std::string_view bytes) {
@@ -262,7 +230,8 @@ Co<Result<Bootstrapped>> bootstrap(Loop& loop, std::unique_ptr<Link> link,
                                       std::to_string(static_cast<int>(seconds)) + " s");
     ear->changed.set();
   });
-  Status sent = co_await write_all(*link, ear, make_script(options, programs, mark));
+  std::string script = make_script(options, mark);
+  Status sent = co_await write_all(*link, ear, script);
   if (!sent) co_return sent.error();
   Bootstrapped result;
   while (true) {
@@ -275,8 +244,9 @@ Co<Result<Bootstrapped>> bootstrap(Loop& loop, std::unique_ptr<Link> link,
       result.path = rest;
       break;
     }
+    const AgentPrograms& programs = *options.agents;
     auto program = std::find_if(programs.begin(), programs.end(),
-                                [&](const Program& one) { return one.arch == rest; });
+                                [&](const AgentProgram& one) { return one.arch == rest; });
     if (word != "send" || program == programs.end() || result.sent) co_return refusal(word, rest);
     result.sent = true;
     Status delivered = co_await write_all(*link, ear, program->bytes);

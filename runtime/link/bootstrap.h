@@ -2,11 +2,11 @@
 // it.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 
 #include "base/result.h"
+#include "link/agent_program.h"
 #include "link/link.h"
 #include "loop/co.h"
 #include "loop/loop.h"
@@ -14,11 +14,11 @@
 namespace choline {
 
 struct BootstrapOptions {
-  std::map<std::string, std::string> agents;  // path of the program by `uname -m`
-  std::string tag;                            // of the instance
-  std::string root;                           // empty: the far side's $HOME
-  bool jail = false;                          // absolute paths are below root
-  double timeout = 60;                        // seconds, sending included
+  std::shared_ptr<const AgentPrograms> agents;  // shared: a hundred hosts may be greeted at once
+  std::string tag;                              // of the instance
+  std::string root;                             // empty: the far side's $HOME
+  bool jail = false;                            // absolute paths are below root
+  double timeout = 60;                          // seconds, sending included
 };
 
 // Gives the link back with the agent listening; `sent` says whether it had to be sent.

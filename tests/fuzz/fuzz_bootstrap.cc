@@ -1,8 +1,5 @@
 // What a login and its shell may answer to the bootstrap. In the input, byte 1 stands for the mark
 // that begins our lines, byte 2 ends a piece, byte 3 is half a kilobyte of noise.
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <optional>
 
 #include "link.h"
@@ -16,14 +13,10 @@ using namespace choline::fuzz;
 
 namespace {
 
-// A file without a name, so that nothing stays behind.
-const std::string& small_program() {
-  static const std::string path = [] {
-    int fd = ::memfd_create("agent", 0);
-    require(fd >= 0 && ::write(fd, std::string(20000, 'a').data(), 20000) == 20000);
-    return "/proc/self/fd/" + std::to_string(fd);
-  }();
-  return path;
+std::shared_ptr<const AgentPrograms> small_programs() {
+  std::string bytes(20000, 'a'), digest(64, 'd');
+  return std::make_shared<AgentPrograms>(
+      AgentPrograms{{"x86_64", digest, bytes}, {"aarch64", digest, bytes}});
 }
 
 // The mark is random and told in the script alone, as on a true instance.
@@ -56,7 +49,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     return piece;
   };
   BootstrapOptions options;
-  options.agents = {{"x86_64", small_program()}, {"aarch64", small_program()}};
+  static const auto agents = small_programs();
+  options.agents = agents;
   options.tag = "cho-fuzz";
   std::unique_ptr<Link> link = std::make_unique<MemoryLink>(loop, says, most);
   std::optional<Result<Bootstrapped>> got;

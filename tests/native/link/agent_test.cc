@@ -99,7 +99,7 @@ TEST_CASE("an instance whose home cannot be written gets its agent elsewhere") {
 TEST_CASE("a bootstrap that fails says why") {
   World world;
   BootstrapOptions strange = world.bootstrap_options();
-  strange.agents = {{"pdp11", agent_program()}};
+  strange.agents = World::agents({{"pdp11", agent_program()}});
   Result<Bootstrapped> there = world.run(bootstrap(world.loop, world.shell(), strange));
   REQUIRE(!there.ok());
   CHECK(there.error().message.find("no agent for the instance's processor") != std::string::npos);

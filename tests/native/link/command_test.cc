@@ -145,7 +145,7 @@ TEST_CASE("a newer agent takes over the commands of the older one") {
   std::filesystem::copy_file(agent_program(), newer);
   std::ofstream(newer, std::ios::app | std::ios::binary) << "another build";
   BootstrapOptions options = world.bootstrap_options();
-  for (auto& agent : options.agents) agent.second = newer;
+  options.agents = World::agents({{"x86_64", newer}, {"aarch64", newer}});
   std::string old_path = world.agent_path;
   auto client = world.connect(options);
   CHECK(world.was_sent);
@@ -322,7 +322,7 @@ TEST_CASE("two builds of the agent, side by side, see the same commands and the 
   std::string newer = world.home + "/newer-agent";
   std::filesystem::copy_file(agent_program(), newer);
   std::ofstream(newer, std::ios::app | std::ios::binary) << "another build";
-  for (auto& agent : options.agents) agent.second = newer;
+  options.agents = World::agents({{"x86_64", newer}, {"aarch64", newer}});
   auto client = world.connect(options);
   CHECK(world.was_sent);
   Result<std::vector<CommandInfo>> commands = world.run(client->list());

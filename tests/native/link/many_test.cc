@@ -255,20 +255,15 @@ TEST_CASE(
                R"({"verb":"exec","command":{"list":["cat","/dev/zero"]}})");
     agent.send(channel, WireType::credit, credit);
   }
-  std::map<uint32_t, size_t> shares, before_all;
-  size_t counted = 0;
-  while (counted < (size_t{6} << 20)) {
+  // How often each program gets a core is not ours; that one hears nothing of another would be.
+  constexpr size_t kEnough = size_t{512} << 10, kTooMuch = size_t{40} << 20;
+  std::map<uint32_t, size_t> shares;
+  auto least = [&] { return std::min({shares[1], shares[2], shares[3]}); };
+  while (least() < kEnough) {
     WireFrame frame = agent.next();
-    if (frame.type != WireType::data) continue;
-    before_all[frame.channel] += frame.payload.size();
-    if (before_all.size() < 3) continue;  // not all have begun
-    shares[frame.channel] += frame.payload.size();
-    counted += frame.payload.size();
-  }
-  CHECK(shares.size() == 3);
-  for (const auto& [channel, bytes] : shares) {
-    INFO("channel " << channel << " has " << bytes << " of " << counted);
-    CHECK(bytes > counted / 10);  // a third, but for how the three programs get their cores
+    if (frame.type == WireType::data) shares[frame.channel] += frame.payload.size();
+    INFO(shares[1] << ", " << shares[2] << " and " << shares[3]);
+    REQUIRE(shares[frame.channel] < kTooMuch);
   }
   // The client does not read, and asks. What is under way then is all that comes before the answer.
   agent.send(4, WireType::open, R"({"verb":"status","key":"k"})");

@@ -68,9 +68,14 @@ struct World {
     REQUIRE(link.ok());
     return std::move(*link);
   }
+  static std::shared_ptr<const AgentPrograms> agents(std::map<std::string, std::string> paths) {
+    Result<std::shared_ptr<const AgentPrograms>> loaded = load_agents(paths);
+    REQUIRE(loaded.ok());
+    return *loaded;
+  }
   BootstrapOptions bootstrap_options() {
     BootstrapOptions options;
-    options.agents = {{"x86_64", agent_program()}, {"aarch64", agent_program()}};
+    options.agents = agents({{"x86_64", agent_program()}, {"aarch64", agent_program()}});
     options.tag = tag;
     return options;
   }

@@ -28,7 +28,7 @@ struct ArmWorld : World {
     Result<std::unique_ptr<Link>> link = open_pipe_link(loop, std::move(link_options));
     REQUIRE(link.ok());
     BootstrapOptions options = bootstrap_options();
-    options.agents = {{"x86_64", agent_program()}, {"aarch64", aarch64_program()}};
+    options.agents = agents({{"x86_64", agent_program()}, {"aarch64", aarch64_program()}});
     Result<Bootstrapped> there = run(bootstrap(loop, std::move(*link), std::move(options)));
     INFO((there ? "" : there.error().message));
     REQUIRE(there.ok());
