@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "app/options.h"
+#include "base/log.h"
 #include "base/secret.h"
+#include "base/text.h"
 #include "base/unique_fd.h"
 #include "loop/epoll_loop.h"
 #include "lua/host.h"
@@ -43,7 +45,30 @@ int exit_code(const Outcome& outcome) {
   return kOurFault;
 }
 
+// What choline says about itself: CHOLINE_LOG is the least that is said, CHOLINE_LOG_FILE takes it
+// instead of stderr.
+Status open_log_as_asked() {
+  const char* word = std::getenv("CHOLINE_LOG");
+  const char* file = std::getenv("CHOLINE_LOG_FILE");
+  LogOptions options;
+  if (file) options.file = file;
+  if (!options.file.empty()) options.level = LogLevel::info;
+  if (word && *word) {
+    std::optional<LogLevel> level = log_level(word);
+    if (!level) {
+      return Error(ErrorKind::invalid, "CHOLINE_LOG is " + quoted(word) +
+                                           "; expected debug, info, warning, error or off");
+    }
+    options.level = *level;
+  }
+  return open_log(options);
+}
+
 int run(const std::vector<std::string>& argv) {
+  if (Status opened = open_log_as_asked(); !opened) {
+    say("choline: " + opened.error().message + "\n");
+    return 2;
+  }
   EpollLoop loop;
   Services services(loop, find_folders());
   Host host(loop, HostOptions::from_environment());

@@ -19,7 +19,7 @@ struct LogOptions {
   std::string file;  // empty: stderr
 };
 
-// Until this is called, warnings and errors go to stderr.
+// Until this is called, warnings and errors go to stderr. A file is written to, never emptied.
 Status open_log(const LogOptions& options);
 bool log_enabled(LogLevel level);
 

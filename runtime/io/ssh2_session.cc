@@ -216,13 +216,27 @@ Co<int> try_agent_key(Loop& loop, Ssh2Session& session, const Ssh2Login& login, 
   }
 }
 
+// What a host asks for by keyboard-interactive, and the one thing that we know.
+struct Answering {
+  const Secret& password;
+  bool has_answered = false;
+  std::string unanswered;  // the first prompt that got nothing
+};
+
 void answer_prompts(const char*, int, const char*, int, int count,
                     const LIBSSH2_USERAUTH_KBDINT_PROMPT* prompts,
                     LIBSSH2_USERAUTH_KBDINT_RESPONSE* responses, void** abstract) {
-  const Secret& password = *static_cast<const Secret*>(*abstract);
+  Answering& answering = *static_cast<Answering*>(*abstract);
   for (int i = 0; i < count; ++i) {
-    // What is echoed is no password, so it gets none.
-    std::string_view text = prompts[i].echo ? std::string_view() : password.expose();
+    const char* asked = reinterpret_cast<const char*>(prompts[i].text);
+    std::string_view prompt = asked ? std::string_view(asked, prompts[i].length) : "";
+    // The password goes to no prompt that is echoed, nor to a second one that asks for more, such
+    // as a code; the first one may be in any language.
+    bool asks_for_it = prompt.find("assword") != std::string_view::npos || !answering.has_answered;
+    bool answers = !prompts[i].echo && asks_for_it;
+    if (answers) answering.has_answered = true;
+    if (!answers && answering.unanswered.empty()) answering.unanswered = trim(prompt);
+    std::string_view text = answers ? answering.password.expose() : std::string_view();
     responses[i].text = static_cast<char*>(malloc(text.size() + 1));
     if (!responses[i].text) continue;
     std::memcpy(responses[i].text, text.data(), text.size());
@@ -231,7 +245,7 @@ void answer_prompts(const char*, int, const char*, int, int count,
 }
 
 Co<int> try_password(Loop& loop, Ssh2Session& session, const Ssh2Login& login,
-                     const std::string& methods) {
+                     const std::string& methods, std::string& unanswered) {
   int code = LIBSSH2_ERROR_AUTHENTICATION_FAILED;
   if (methods.find("password") != std::string::npos) {
     std::function<int()> step = [&session, &login] {
@@ -243,7 +257,8 @@ Co<int> try_password(Loop& loop, Ssh2Session& session, const Ssh2Login& login,
     code = co_await drive_ssh2(loop, session, std::move(step));
   }
   if (code != 0 && methods.find("keyboard-interactive") != std::string::npos) {
-    *libssh2_session_abstract(session.raw) = const_cast<Secret*>(&login.password);
+    Answering answering{login.password, false, ""};
+    *libssh2_session_abstract(session.raw) = &answering;
     std::function<int()> step = [&session, &login] {
       return libssh2_userauth_keyboard_interactive_ex(session.raw, login.user.c_str(),
                                                       static_cast<unsigned>(login.user.size()),
@@ -251,15 +266,18 @@ Co<int> try_password(Loop& loop, Ssh2Session& session, const Ssh2Login& login,
     };
     code = co_await drive_ssh2(loop, session, std::move(step));
     *libssh2_session_abstract(session.raw) = nullptr;
+    unanswered = std::move(answering.unanswered);
   }
   co_return code;
 }
 
 Error no_login(const Ssh2Session& session, const std::vector<std::string>& tried,
-               const std::string& methods) {
+               const std::string& methods, const std::string& unanswered) {
+  std::string also;
+  if (!unanswered.empty()) also = "; it also asks " + choline::quoted(unanswered);
   return Error(ErrorKind::auth,
                session.host + " does not accept the login (it takes " + methods + "; tried " +
-                   (tried.empty() ? "nothing, as there is no key" : join(tried, ", ")) + ")",
+                   (tried.empty() ? "nothing, as there is no key" : join(tried, ", ")) + also + ")",
                {{"host", session.host}});
 }
 
@@ -313,13 +331,14 @@ Co<Status> log_in(Loop& loop, Ssh2Session& session, const Ssh2Login& login) {
     tried.push_back(key.path);
     if (code == 0) co_return done();
   }
+  std::string unanswered;
   if (!login.password.empty() && !is_gone(code)) {
-    code = co_await try_password(loop, session, login, *methods);
+    code = co_await try_password(loop, session, login, *methods, unanswered);
     session.key = "the password";
     tried.push_back(session.key);
     if (code == 0) co_return done();
   }
-  co_return no_login(session, tried, *methods);
+  co_return no_login(session, tried, *methods, unanswered);
 }
 
 Co<Result<std::unique_ptr<Ssh2Session>>> open_in_time(Loop& loop, const Ssh2Login& login) {

@@ -204,6 +204,24 @@ class Configurations(Ways):
         with Proxy(host.port, delay=25) as line:
             self.assert_way(f"127.0.0.1:{line.port}", "libssh2")
 
+    def test_the_log_says_which_way_is_taken_and_why(self):
+        host = self.host(host_key="rsa")
+        self.let_in(host)
+        self.assertNotIn("goes by", self.choline("doctor", host.name, code=None).err)
+        shown = self.choline("doctor", host.name, code=None, env={"CHOLINE_LOG": "info"}).err
+        self.assertRegex(shown, f"ssh to {host.name} goes by the ssh program: .")
+        log = self.sandbox / "choline.log"
+        for _ in range(2):  # the second one adds its lines
+            quiet = self.choline("doctor", host.name, code=None, env={"CHOLINE_LOG_FILE": str(log)})
+            self.assertNotIn("goes by", quiet.err)
+        self.assertEqual(log.read_text().count("goes by the ssh program"), 2)
+
+    def test_a_log_that_cannot_be_is_refused(self):
+        result = self.choline("ls", code=2, env={"CHOLINE_LOG": "loud"})
+        self.assert_says(result.err, "CHOLINE_LOG is 'loud'", "debug, info, warning, error or off")
+        result = self.choline("ls", code=2, env={"CHOLINE_LOG_FILE": "/dev/null/choline.log"})
+        self.assert_says(result.err, "/dev/null/choline.log")
+
     def test_a_port_that_nobody_or_somebody_else_listens_on(self):
         host = self.host()
         host.stop()
@@ -219,12 +237,12 @@ class Passwords(Ways):
     task "t" { on = gpu, run = "echo trained" }
     """
 
-    def guarded(self, *lines):
+    def guarded(self, *lines, also="true"):
         """An sshd for which root's password is "open sesame"."""
         word = subprocess.run(["openssl", "passwd", "-6", "open sesame"], check=True,
                               capture_output=True, text=True).stdout.strip()
         shadow = self.write("shadow", f"root:{word}:19000:0:99999:7:::\n", 0o600)
-        bind = f"mount --bind {shadow} /etc/shadow && exec \"$@\""
+        bind = f"mount --bind {shadow} /etc/shadow && {also} && exec \"$@\""
         return self.host("PermitRootLogin yes", "PubkeyAuthentication no", *lines,
                          wrap=["unshare", "-m", "sh", "-c", bind, "sh"])
 
@@ -242,6 +260,33 @@ class Passwords(Ways):
 
     def test_a_wrong_password_is_refused_by_both_ways_and_never_shown(self):
         host = self.guarded("PasswordAuthentication yes")
+        for way in ("libssh2", "openssh"):
+            result = self.try_password(host, f'transport = "{way}"', "open barley", code=None)
+            self.assertNotEqual(result.code, 0)
+            self.assert_says(result.out + result.err, "does not accept the login")
+
+    def asking(self, *stack):
+        """A host that takes no password as such, and asks by PAM as `stack` says."""
+        lines = [*(f"auth {each}" for each in stack), "account required pam_unix.so",
+                 "session required pam_permit.so"]
+        rules = self.write("pam", "\n".join(lines) + "\n")
+        return self.guarded("UsePAM yes", "KbdInteractiveAuthentication yes",
+                            also=f"mount --bind {rules} /etc/pam.d/sshd")
+
+    def test_a_password_answers_a_host_that_asks_for_it_in_its_own_words(self):
+        # Twice, in rounds of their own, as some hosts do.
+        host = self.asking("required pam_unix.so", "required pam_unix.so")
+        accepted = 0
+        for way in ("libssh2", "openssh"):
+            self.try_password(host, f'transport = "{way}"')
+            self.assert_says(self.choline("logs").out, "trained")
+            log = (host.folder / "sshd.log").read_text()
+            before, accepted = accepted, log.count("Accepted keyboard-interactive/pam for")
+            self.assertGreater(accepted, before)
+            self.assertNotIn("Accepted password", log)
+
+    def test_a_wrong_answer_is_refused_by_both_ways_and_never_shown(self):
+        host = self.asking("required pam_unix.so nodelay")
         for way in ("libssh2", "openssh"):
             result = self.try_password(host, f'transport = "{way}"', "open barley", code=None)
             self.assertNotEqual(result.code, 0)
