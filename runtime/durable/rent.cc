@@ -16,6 +16,10 @@ namespace choline {
 namespace {
 
 constexpr int kMostTags = 6;              // voided tags before the provider is called broken
+constexpr int kMostHeldOff = 10;          // launches refused as too frequent before that is told
+constexpr int kTooFrequent = 429;         // HTTP
+constexpr double kHeldOff = 2;            // seconds, where the provider does not say
+constexpr double kMostSeconds = 120;      // of what it says
 constexpr double kReleasePatience = 600;  // seconds of failing calls before `release` says so
 
 std::string letters(const std::string& text, size_t most) {
@@ -108,6 +112,13 @@ class Renting {
         }
         ProviderError error = std::get<ProviderError>(std::move(launched));
         if (error.created_id) co_await end_created(*error.created_id);
+        if (is_held_off(error)) {
+          // Nothing was made with this tag, so it serves again.
+          Sleep pause(world_.loop, std::min(error.retry_after.value_or(kHeldOff), kMostSeconds));
+          co_await pause;
+          --tries;
+          continue;
+        }
         if (error.sent != Sent::unknown) co_return refused(to_error(error));
         log_warning("launch of " + tag_ + " is in doubt: " + error.message);
         if (mutant("retry-doubt")) {
@@ -147,6 +158,13 @@ class Renting {
       if (row.state == ResourceState::intended) tag_ = row.tag;
     }
     return done();
+  }
+
+  // Refused as too frequent, and not for the first ten times.
+  bool is_held_off(const ProviderError& error) {
+    if (error.http != kTooFrequent || error.sent != Sent::rejected || error.created_id)
+      return false;
+    return ++held_off_ <= kMostHeldOff;
   }
 
   std::string next_tag() {
@@ -230,6 +248,7 @@ class Renting {
   std::string step_;
   std::string tag_;  // the one that is intended now
   int tags_ = 0;     // used by this step so far
+  int held_off_ = 0;
 };
 
 // Terminates and looks until the provider proves it gone.

@@ -117,6 +117,8 @@ Json to_json(const Offer& offer) {
         {"name", offer.gpu->name}, {"count", offer.gpu->count}, {"memory", offer.gpu->memory}};
   }
   if (offer.reliability) value["reliability"] = *offer.reliability;
+  if (offer.traffic_in > 0) value["traffic_in"] = offer.traffic_in;
+  if (offer.traffic_out > 0) value["traffic_out"] = offer.traffic_out;
   return value;
 }
 

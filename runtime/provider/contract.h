@@ -86,6 +86,8 @@ struct Offer {
   double price = 0;  // USD per hour
   bool spot = false;
   std::optional<double> reliability;  // 0..1
+  double traffic_in = 0;              // USD for each 10^9 bytes to it; the price has none of it
+  double traffic_out = 0;             // the same from it
   Json raw;                           // what launch needs and views may show
 };
 Json to_json(const Offer& offer);

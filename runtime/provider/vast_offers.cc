@@ -85,6 +85,8 @@ Offer offer_of(const Json& row, const OfferQuery& query, const VastSettings& set
   double reliability =
       vast::number_of(row, "reliability2", vast::number_of(row, "reliability", -1));
   if (reliability >= 0) offer.reliability = reliability;
+  offer.traffic_in = vast::number_of(row, "inet_down_cost");
+  offer.traffic_out = vast::number_of(row, "inet_up_cost");
   offer.raw = {{"place", vast::text_of(row, "geolocation")},
                {"machine", vast::id_of(row, "machine_id")}};
   if (query.spot) offer.raw["bid"] = bid;

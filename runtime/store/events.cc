@@ -29,10 +29,9 @@ Result<EventRow> append_event(Txn& txn, const std::string& run, EventRow row) {
   return row;
 }
 
-Result<std::vector<EventRow>> list_events(Database& db, const std::string& run, int64_t after_id,
-                                          int64_t most) {
-  Query query(db, "SELECT id,key,at,kind,data FROM event WHERE run=? AND id>? ORDER BY id LIMIT ?",
-              run, after_id, most);
+namespace {
+
+Result<std::vector<EventRow>> read_events(Query& query) {
   std::vector<EventRow> rows;
   while (query.next()) {
     EventRow row;
@@ -45,6 +44,22 @@ Result<std::vector<EventRow>> list_events(Database& db, const std::string& run, 
   }
   if (Status read = query.status(); !read) return read.error();
   return rows;
+}
+
+}  // namespace
+
+Result<std::vector<EventRow>> list_events(Database& db, const std::string& run, int64_t after_id,
+                                          int64_t most) {
+  Query query(db, "SELECT id,key,at,kind,data FROM event WHERE run=? AND id>? ORDER BY id LIMIT ?",
+              run, after_id, most);
+  return read_events(query);
+}
+
+Result<std::vector<EventRow>> list_events_of_kind(Database& db, const std::string& kind,
+                                                  double since) {
+  Query query(db, "SELECT id,key,at,kind,data FROM event WHERE kind=? AND at>? ORDER BY at DESC",
+              kind, since);
+  return read_events(query);
 }
 
 }  // namespace choline

@@ -26,4 +26,8 @@ Result<EventRow> append_event(Txn& txn, const std::string& run, EventRow row);
 Result<std::vector<EventRow>> list_events(Database& db, const std::string& run, int64_t after_id,
                                           int64_t most);
 
+// Of all runs, since a moment in wall seconds, newest first.
+Result<std::vector<EventRow>> list_events_of_kind(Database& db, const std::string& kind,
+                                                  double since);
+
 }  // namespace choline

@@ -1,20 +1,11 @@
 -- `choline auth [NAME]`: stores a credential or a secret, says which there are, and tries those of
 -- providers. No value of one ever comes into Lua.
 
+local accounts <const> = require "command.accounts"
 local columns <const> = require "talk.table"
 local failure <const> = require "core.failure"
 local list <const> = require "core.list"
 local native <const> = require "native"
-
---- Providers that need credentials, and the names of those.
-local function accounts()
-  local out <const> = {}
-  for _, name in ipairs(native.provider.names()) do
-    local secrets <const> = native.provider.caps(name).secrets
-    if #secrets > 0 then out[#out + 1] = { provider = name, secrets = secrets } end
-  end
-  return out
-end
 
 --- What the provider says to the credentials that there are.
 ---@async
@@ -60,7 +51,7 @@ end
 
 local function all_rows()
   local rows <const>, of_providers <const> = {}, {}
-  for _, known in ipairs(accounts()) do
+  for _, known in ipairs(accounts.all()) do
     rows[#rows + 1] = of_provider(known)
     for _, secret in ipairs(known.secrets) do of_providers[secret] = true end
   end
@@ -68,10 +59,6 @@ local function all_rows()
     if not of_providers[name] then rows[#rows + 1] = of_secret(name) end
   end
   return rows
-end
-
-local function find_account(name)
-  return list.find(accounts(), function(known) return known.provider == name end)
 end
 
 ---@async
@@ -84,7 +71,7 @@ return function(arguments, context)
     show(context, arguments, all_rows())
     return 0
   end
-  local known <const> = find_account(name)
+  local known <const> = accounts.find(name)
   local secrets <const> = known and known.secrets or { name }
   if arguments.forget then
     for _, secret in ipairs(secrets) do

@@ -63,6 +63,11 @@ end)
 add("time zone", function() return "ok", native.clock.format(native.clock.wall()) end)
 
 local function check_provider(name)
+  local caps <const> = native.provider.caps(name)
+  if caps.account == false then
+    return "ok", ("not used: no account; choline auth %s stores its key"):format(name)
+  end
+  if #caps.secrets > 0 then return "ok", "account of " .. native.provider.check(name) end
   local offers <const> = native.provider.offers(name, { settings = {} })
   if #offers == 0 then return "ok", "offers nothing without settings, such as hosts" end
   return "ok", ("%d %s"):format(#offers, #offers == 1 and "offer" or "offers")

@@ -23,7 +23,9 @@ local function providers_of(arguments)
         table.concat(known, ", "))
     end
   end
-  return arguments.provider or known
+  return arguments.provider or list.filter(known, function(name)
+    return native.provider.caps(name).account ~= false
+  end)
 end
 
 local function gpu_text(gpu)

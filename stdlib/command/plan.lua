@@ -3,6 +3,7 @@
 
 local condition <const> = require "policy.condition"
 local duration <const> = require "core.duration"
+local exclusion <const> = require "policy.exclusion"
 local instance <const> = require "flow.instance"
 local list <const> = require "core.list"
 local money <const> = require "core.money"
@@ -58,6 +59,9 @@ local function rents(program, name)
   return total
 end
 
+-- Offers of an instance that are shown.
+local most_shown <const> = 5
+
 --- The longest that is paid for: the times of the tasks, or as many lifetimes as may be rented.
 local function longest_paid(program, declaration)
   local seconds <const>, lifetime <const> = longest(program, declaration.name),
@@ -77,9 +81,11 @@ end
 local function plan_instance(program, declaration)
   local offers <const>, refusals <const> = instance.market(declaration.fields,
     declaration.fields.max_price)
-  local best <const> = instance.order(offers, chooser_of(program, declaration.name))[1]
+  local ordered <const> = instance.order(offers, chooser_of(program, declaration.name))
   local live <const>, lease <const> = alone(declaration.fields)
-  return { name = declaration.name, offers = #offers, best = best, refusals = refusals,
+  return { name = declaration.name, offers = #offers, best = ordered[1], refusals = refusals,
+    next = table.move(ordered, 2, most_shown, 1, {}), rents = rents(program, declaration.name),
+    failed = #list.filter(offers, exclusion.is_excluded),
     seconds = longest_paid(program, declaration), alone = live, lease = lease,
     lifetime = declaration.fields.lifetime }
 end
@@ -89,7 +95,7 @@ end
 local function plan_sync(program, sync)
   local fields <const> = sync.fields
   local planned <const> = { name = sync.name, from = place.format(fields.from),
-    to = place.format(fields.to), every = fields.every }
+    to = place.format(fields.to), every = fields.every, instance = fields.to.instance }
   if fields.from.instance or fields.from.scheme ~= "file" then return planned end
   local from <const> = path.normalise(path.join(program.folder, fields.from.path))
   local ok <const>, found <const> = pcall(native.transfer.sync, {
@@ -106,14 +112,25 @@ local function plan_sync(program, sync)
   return planned
 end
 
---- USD at most: the budget, or the longest times at the chosen prices; nil when nothing limits it.
-local function at_most(program, instances)
+--- USD for what the syncs send to an instance, once; the traffic back is not known before.
+local function traffic(each, syncs)
+  local price <const>, bytes = each.best.traffic_in or 0, 0
+  for _, sync in ipairs(syncs) do
+    if sync.instance == each.name then bytes = bytes + (sync.bytes or 0) end
+  end
+  return price * bytes / 1e9
+end
+
+--- USD at most: the budget, or the longest times at the chosen prices and what is sent to each
+--- instance; nil when nothing limits it.
+local function at_most(program, instances, syncs)
   local total = 0
   for _, each in ipairs(instances) do
     if not each.best then return program.budget end
     if each.best.price > 0 then
       if not each.seconds then return program.budget end
       total = total + each.best.price * each.seconds / 3600
+        + (each.rents or 1) * traffic(each, syncs)
     end
   end
   if #program.pipelines > 0 and total > 0 then return program.budget end
@@ -127,7 +144,7 @@ local function make(program)
   end
   for index, sync in ipairs(program.syncs) do plan.syncs[index] = plan_sync(program, sync) end
   plan.times = times.rows(times.now(program))
-  plan.at_most = at_most(program, plan.instances)
+  plan.at_most = at_most(program, plan.instances, plan.syncs)
   return plan
 end
 
@@ -138,6 +155,36 @@ local function offer_words(offer)
   if offer.memory then parts[#parts + 1] = size.format(offer.memory) end
   if offer.spot then parts[#parts + 1] = "spot" end
   return table.concat(parts, ", ")
+end
+
+--- What is worth knowing of an offer beside its price and hardware.
+local function offer_facts(offer)
+  local parts <const> = {}
+  if offer.raw and offer.raw.place and offer.raw.place ~= "" then parts[1] = offer.raw.place end
+  if offer.reliability then
+    parts[#parts + 1] = ("%.1f %% reliable"):format(offer.reliability * 100)
+  end
+  if offer.traffic_in or offer.traffic_out then
+    parts[#parts + 1] = ("traffic $%.3f/GB in, $%.3f/GB out"):format(offer.traffic_in or 0,
+      offer.traffic_out or 0)
+  end
+  if exclusion.is_excluded(offer) then
+    parts[#parts + 1] = ("failed %s ago"):format(duration.short(offer.failed.ago))
+  end
+  return table.concat(parts, ", ")
+end
+
+local function tell_offers(context, each)
+  if each.best.price == 0 and #each.next == 0 then return end
+  for index, offer in ipairs(list.append({ each.best }, each.next)) do
+    local facts <const> = offer_facts(offer)
+    context.out(("    %s %s %s (%s)%s"):format(index == 1 and "*" or " ",
+      money.format_price(offer.price), offer.provider, offer_words(offer),
+      facts ~= "" and ": " .. facts or ""))
+  end
+  if each.offers > most_shown then
+    context.out(("      and %d more"):format(each.offers - most_shown))
+  end
 end
 
 local function tell_instance(context, each)
@@ -201,6 +248,7 @@ local function tell(program, plan, context)
   context.out(("%s would"):format(program.name))
   for _, each in ipairs(plan.instances) do
     tell_instance(context, each)
+    if each.best then tell_offers(context, each) end
     tell_lease(context, each)
   end
   for _, each in ipairs(plan.syncs) do tell_sync(context, each) end
@@ -231,7 +279,11 @@ local function to_data(program, plan)
       return { name = each.name, offers = each.offers, lease = each.lease or native.null,
         lifetime = each.lifetime or native.null, alone = each.alone or native.null, best = best
         and { id = best.id, provider = best.provider,
-        price = best.price, spot = best.spot or false } or native.null }
+        price = best.price, spot = best.spot or false } or native.null,
+        next = native.json.array(list.map(each.next, function(offer)
+          return { id = offer.id, provider = offer.provider, price = offer.price,
+            spot = offer.spot or false }
+        end)) }
     end)),
     syncs = native.json.array(list.map(plan.syncs, function(each)
       return { name = each.name, from = each.from, to = each.to, files = each.files or native.null,

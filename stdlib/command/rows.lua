@@ -28,6 +28,12 @@ function M.is_kept(row)
     or false
 end
 
+--- It may live though its run is over: `choline gc` ends it.
+function M.is_orphan(row)
+  if row.state == "gone" or row.state == "void" or row.run == "" then return false end
+  return over[native.store.find(row.run).state] ~= nil and not M.is_kept(row)
+end
+
 ---@param row native.RunRow
 function M.run(row)
   return {

@@ -4,6 +4,7 @@
 
 local acceptance <const> = require "flow.acceptance"
 local choose <const> = require "policy.choose"
+local exclusion <const> = require "policy.exclusion"
 local call <const> = require "policy.call"
 local failure <const> = require "core.failure"
 local money <const> = require "core.money"
@@ -16,6 +17,7 @@ local M = {}
 M.ready_seconds = 900
 M.release_seconds = 600
 M.lease_seconds = 24 * 3600 -- where a cholfile says nothing
+M.most_failures = 5 -- instances that were rented and could not be used, before rent gives up
 
 ---@class flow.Live          an instance that is rented now
 ---@field name string        of its declaration
@@ -38,7 +40,7 @@ Pool.__index = Pool
 ---@return flow.Pool
 function M.new(ctx)
   local pool <const> = setmetatable({ ctx = ctx, entries = {}, lives = {}, made = {},
-    resting = 0 }, Pool)
+    unusable = {}, resting = 0 }, Pool)
   for _, declaration in ipairs(ctx.program.instances) do
     pool.entries[declaration.name] = {
       name = declaration.name, fields = declaration.fields, where = declaration.where,
@@ -100,7 +102,7 @@ end
 
 local function identity(offer) return offer.provider .. "/" .. offer.id end
 
---- In the order of the chooser; those that failed this run before come last.
+--- In the order of the chooser; those come last that failed this run before, or any run lately.
 function M.order(offers, chooser, avoid)
   local list
   if type(chooser) == "function" then
@@ -110,7 +112,8 @@ function M.order(offers, chooser, avoid)
   end
   local good <const>, bad <const> = {}, {}
   for _, offer in ipairs(list) do
-    table.insert(avoid and avoid[identity(offer)] and bad or good, offer)
+    local is_bad <const> = avoid and avoid[identity(offer)] or exclusion.is_excluded(offer)
+    table.insert(is_bad and bad or good, offer)
   end
   table.move(bad, 1, #bad, #good + 1, good)
   return good
@@ -169,7 +172,10 @@ end
 --- Rents by one offer and waits until the agent answers; what fails on the way is released.
 local function rent_by(pool, name, fields, offer, keep)
   local live <const> = create(pool, name, fields, offer, keep)
-  local guard <close> = task.on_exit(function() pool:release(live, "not ready") end)
+  local guard <close> = task.on_exit(function()
+    pool.unusable[name] = (pool.unusable[name] or 0) + 1
+    pool:release(live, "not ready")
+  end)
   pool.ctx.events:emit("instance_rented", {
     instance = name, label = live.label, tag = live.tag, provider = live.provider,
     price = live.price,
@@ -192,6 +198,7 @@ end
 function Pool:rent(name, fields, how)
   how = how or {}
   local offers <const>, refusals <const> = M.market(fields, fields.max_price)
+  local before <const> = self.unusable[name] or 0
   for _, offer in ipairs(M.order(offers, how.choose, how.avoid)) do
     self.ctx.account:check(offer.price)
     -- the next offer may do
@@ -202,8 +209,12 @@ function Pool:rent(name, fields, how)
     table.insert(refusals, refusal)
     self.ctx.events:emit("offer_failed", {
       instance = name, provider = offer.provider, offer = offer.id, reason = refusal.kind,
-      message = refusal.message,
+      message = refusal.message, zone = offer.zone,
     })
+    if (self.unusable[name] or 0) - before >= M.most_failures then
+      failure.raise(refusal.kind, "%d instances for \"%s\" could not be used, one after the other; "
+        .. "the last: %s", M.most_failures, name, refusal.message)
+    end
   end
   raise_none(name, fields, refusals)
 end

@@ -328,7 +328,7 @@ function native.secret.where(name) end
 native.provider = {}
 ---@return string[]
 function native.provider.names() end
----@return table  capabilities; see docs/design/providers.md
+---@return table  capabilities, see docs/design/providers.md; account=false: no credentials are known
 function native.provider.caps(name) end
 --- The cheapest call that proves the credentials: the account's name, or nil when there are no
 --- credentials. Fails as `auth` when they are refused.
@@ -339,12 +339,12 @@ function native.provider.check(name, settings) end
 --- class query. Offers that satisfy the query, cheapest first.
 ---@async
 ---@param query { gpu?: string[], cpus?: integer, memory?: integer, disk?: integer, spot?: boolean, max_price?: number, region?: string, settings: table }
----@return { id: string, provider: string, region: string, type: string, gpu: { name: string, count: integer, memory: integer }|nil, cpus: integer, memory: integer, disk: integer, price: number, spot: boolean, reliability: number|nil, raw: table }[]
+---@return { id: string, provider: string, region: string, type: string, gpu: { name: string, count: integer, memory: integer }|nil, cpus: integer, memory: integer, disk: integer, price: number, spot: boolean, reliability: number|nil, traffic_in?: number, traffic_out?: number, failed?: { count: integer, ago: number }, raw: table }[]
 function native.provider.offers(name, query) end
---- Everything of ours that the provider knows, not journaled. complete=false: do not act on what is
---- missing.
+--- Everything on the provider's account, ours or not, not journaled; nil where there is no account.
+--- complete=false: do not act on what is missing. ours: by its tag of this installation.
 ---@async
----@return { complete: boolean, instances: { tag: string, provider_id: string, state: string, price: number, host: string|nil }[] }
+---@return { complete: boolean, instances: { tag: string, ours: boolean, provider_id: string, state: string, reason: string, price: number, spot: boolean, created: number, host: string|nil }[] }|nil
 function native.provider.list(name) end
 --- Causes a fault on the `local` provider: {action="preempt"|"lose"|"refuse"|"delay"|"lose_reply",
 --- instance=tag, count=, seconds=}.

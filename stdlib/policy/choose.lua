@@ -38,15 +38,31 @@ M.names = { "cheapest", "fastest", "most_reliable" }
 ---@return boolean
 function M.is(name) return orders[name] ~= nil end
 
---- Insertion sort: stable, and it never takes a comparison for a contract as table.sort does.
-local function sorted(list, less)
-  local out <const> = {}
-  for _, item in ipairs(list) do
-    local at = #out + 1
-    while at > 1 and less(item, out[at - 1]) do at = at - 1 end
-    table.insert(out, at, item)
+--- Merges two sorted parts of `from` into `to`: [low, middle) and [middle, high).
+local function merge(from, to, low, middle, high, less)
+  local left, right = low, middle
+  for at = low, high - 1 do
+    if left < middle and (right >= high or not less(from[right], from[left])) then
+      to[at], left = from[left], left + 1
+    else
+      to[at], right = from[right], right + 1
+    end
   end
-  return out
+end
+
+--- Merge sort: stable, and it never takes a comparison for a contract as table.sort does. Markets
+--- have thousands of offers.
+local function sorted(list, less)
+  local from, to = table.move(list, 1, #list, 1, {}), {}
+  local width, count <const> = 1, #list
+  while width < count do
+    for low = 1, count, 2 * width do
+      merge(from, to, low, math.min(low + width, count + 1), math.min(low + 2 * width, count + 1),
+        less)
+    end
+    from, to, width = to, from, 2 * width
+  end
+  return from
 end
 
 --- `offers` in the order in which they should be tried.

@@ -8,6 +8,7 @@ A page is one newcomer in one folder: its blocks are tried in order.
   prints, where `…` stands for anything. A command that must fail is followed by a line `exit N`.
 - `<!-- folder: examples/quickstart -->` fills the folder with a copy of it.
 - `<!-- host: gpu1.lab -->` starts an sshd, which `hosts = "gpu1.lab"` of later cholfiles leads to.
+- `<!-- vast: ~/vast.key -->` starts a fake Vast.ai, and puts the key of its account into that file.
 - `<!-- not run: REASON -->` before a block exempts it; the reason is for the reader of the source.
 - Blocks of another language than these and text, json, toml are an error: nothing is untried
   without a reason.
@@ -16,13 +17,17 @@ A page is one newcomer in one folder: its blocks are tried in order.
 import re
 import shutil
 import subprocess
+import sys
 
 from harness import CHOLINE, PATIENCE, ROOT, Case
 from sshd import Sshd
 
+sys.path.insert(0, str(ROOT / "tests" / "fakes"))
+from vast import Vast, offer
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs/guide").glob("*.md"))]
 FENCE = re.compile(r"^```(\S*)\s*$")
-REMARK = re.compile(r"^<!-- (folder|host|not run): (.*) -->$")
+REMARK = re.compile(r"^<!-- (folder|host|vast|not run): (.*) -->$")
 PLAIN = {"text", "json", "toml", "mermaid"}
 
 
@@ -32,7 +37,7 @@ class Block:
 
 
 def read_blocks(text):
-    """Blocks of a page, with ("folder", path) and ("host", name) among them, in order."""
+    """Blocks of a page, with ("folder", path) and its like among them, in order."""
     found, inside, reason = [], None, None
     for number, line in enumerate(text.splitlines(), 1):
         fence, remark = FENCE.match(line), REMARK.match(line)
@@ -43,7 +48,7 @@ def read_blocks(text):
             inside = reason = None
         elif inside is not None:
             inside.lines.append(line)
-        elif remark and remark.group(1) in ("folder", "host"):
+        elif remark and remark.group(1) in ("folder", "host", "vast"):
             found.append(remark.groups())
         elif remark:
             reason = remark.group(2)
@@ -93,6 +98,9 @@ class Docs(Case):
                 self.hosts[f'hosts = "{block[1]}"'] = (
                     f'hosts = "127.0.0.1:{host.port}", key = "{host.key}"')
                 continue
+            if isinstance(block, tuple) and block[0] == "vast":
+                self.rent_from_a_fake(block[1])
+                continue
             if isinstance(block, tuple):
                 self.assertTrue((ROOT / block[1]).is_dir(), f"{page.name}: no folder {block[1]}")
                 shutil.copytree(ROOT / block[1], self.work, dirs_exist_ok=True,
@@ -109,6 +117,16 @@ class Docs(Case):
             else:
                 self.fail(f"{where}: a block of `{block.kind}` is neither tried nor exempt")
         return tried
+
+    def rent_from_a_fake(self, key):
+        fake = Vast(self.sandbox / "vast", offers=[
+            offer(101), offer(102, dph_base=0.5, geolocation="Lund, SE")])
+        self.addCleanup(fake.close)
+        (self.home / key.removeprefix("~/")).write_text(fake.key + "\n")
+        self.clouds = {"VAST_URL": fake.url, "CHOLINE_PACE": "0.02"}
+
+    def environment(self, **more):
+        return super().environment(**getattr(self, "clouds", {}), **more)
 
     def try_cholfile(self, where, lines):
         named = re.fullmatch(r"-- (\S+\.lua)", lines[0]) if lines else None

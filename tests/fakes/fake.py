@@ -64,11 +64,12 @@ class Fake:
         with self.lock:
             self.faults.append({"fault": fault, "times": times, **more})
 
-    def due(self, fault):
-        """The fault's own fields when it is to happen now, and one time less is left; else None."""
+    def due(self, fault, path=""):
+        """The fault's own fields when it is to happen now, and one time less is left; else None.
+        One that names a `path` happens only where that is a part of the request's."""
         with self.lock:
             for each in self.faults:
-                if each["fault"] != fault:
+                if each["fault"] != fault or each.get("path", "") not in path:
                     continue
                 each["times"] -= 1
                 if each["times"] <= 0:
@@ -97,12 +98,12 @@ class Fake:
                 return self.reply(handler, 200, body)
             with self.lock:
                 self.requests.append((handler.command, path, request["body"]))
-            limit = self.due("rate_limit")
+            limit = self.due("rate_limit", path)
             if limit:
                 wait = limit.get("retry_after")
                 raise Refusal(429, {"detail": "API requests too frequent"},
                               {"Retry-After": str(wait)} if wait is not None else {})
-            if self.due("server_error"):
+            if self.due("server_error", path):
                 raise Refusal(502, "<html>Bad Gateway</html>")
             body = self.answer(request)
         except Refusal as refusal:

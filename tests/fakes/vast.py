@@ -1,6 +1,7 @@
 """A fake Vast.ai: its HTTP interface, offers for rent, containers that really run, a bill.
 
-Faults, by `cause`: rate_limit {retry_after}, server_error, lose_reply (a create that is done and
+Faults, by `cause`: rate_limit {retry_after, path}, server_error {path}, bid_rises (others bid more
+between the search and the create), lose_reply (a create that is done and
 not answered), drop (a create that is neither), no_such_ask, insufficient_credit, hide {seconds}
 (the next instance appears in lists that much later), partial_list, slow_delete {seconds},
 refuse_delete, boot_error, slow_boot {seconds}, broken_gpu (nvidia-smi shows none), hold_reply (a
@@ -212,6 +213,8 @@ class Vast(Fake):
                 raise Refusal(400, {"success": False, "error": "invalid_args",
                                     "msg": "disk, image"})
             bid = body.get("price")
+            if self.due("bid_rises"):
+                chosen["min_bid"] = bid * 1.5
             row = self.make(chosen, body, bid)
         if bid is not None and bid < chosen["min_bid"]:
             # An error, and yet an instance that stands still and costs.

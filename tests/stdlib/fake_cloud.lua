@@ -26,7 +26,7 @@ local function provider_part(boot)
   local world <const> = boot.world
   return {
     names = function() return { "local" } end,
-    caps = function() return {} end,
+    caps = function() return { secrets = {} } end,
     offers = function(name, query)
       return step_call(boot, "provider.offers", "query", { name, query }, function(_, answer)
         after(boot, 1, function()

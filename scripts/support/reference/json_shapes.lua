@@ -49,7 +49,8 @@ return {
     { "at_most", "number or null", "US dollars that the run may cost at most; null: no limit" },
     { "budget", "number or null", "US dollars" },
     { "instances", "array",
-      "name, offers (how many) and best: id, provider, price, spot; or null" },
+      "name, offers (how many), best: id, provider, price, spot; or null; and next: the same of "
+      .. "those that would be tried then" },
     { "syncs", "array", "name, from, to, files, bytes, every, problem" },
     { "tasks", "array", "name, on, run" },
     { "pipelines", "array", "names" },
@@ -69,18 +70,22 @@ return {
     { "upcoming", "array", "action, at, and here: the same in its zone" },
   } },
   { command = "instances",
-    summary = "An array of instances that live; with --all of all there were.", fields = {
+    summary = "An array of instances that live, also of those on the accounts that no run made; with "
+      .. "--all of all there were.", fields = {
     { "id", "string", "the tag: unique, and known to the provider" },
-    { "name", "string", "the name in the cholfile" },
-    { "run", "string", "the id of its run" },
+    { "name", "string or null", "the name in the cholfile; null: no run of this computer made it" },
+    { "run", "string or null", "the id of its run" },
+    { "ours", "boolean", "made by choline on this computer" },
+    { "orphan", "boolean", "ours, and no run owns it: `choline gc` ends it" },
     { "provider", "string", "who rents it" },
-    { "state", "string", "intended, live, releasing, gone, void or lost" },
+    { "state", "string", "intended, live, releasing, gone, void or lost; without a run, what its "
+      .. "provider says: running, stopped, preempted, …" },
     { "price", "number", "US dollars per hour" },
     { "provider_id", "string or null", "what the provider calls it" },
     { "host", "string or null", "where it is" },
-    { "started", "time", "when it was asked for" },
+    { "started", "time or null", "when it was asked for" },
     { "ended", "time or null", "when it was gone" },
-    { "cost", "number", "US dollars until now" },
+    { "cost", "number or null", "US dollars until now; null: not told" },
   } },
   { command = "push", summary = "An object; of `pull` and `sync` too. Printed also when a part "
     .. "could not be moved; the exit code is then 1. With --watch or --every one on each line, "
