@@ -14,6 +14,7 @@
 
 #include "base/unique_fd.h"
 #include "transfer/pieces.h"
+#include "transfer/source_file.h"
 
 namespace choline {
 
@@ -21,6 +22,7 @@ namespace choline {
 struct BigFile {
   uint64_t ticket = 0, index = 0;
   std::string path, source;  // in the tree, and below the root
+  Listed listed;
   UniqueFd file;
   struct stat before {};
   uint64_t size = 0;

@@ -165,8 +165,7 @@ class Receiver {
 
   // Of two that may be equal, only the sender's answer tells what a dry run would have moved.
   void count_compared(const PlanItem& item, const Entry& entry) {
-    bool moves = item.reason == MoveReason::content && !received_.skipped.contains(item.index);
-    if (item.action == PlanAction::touched || !moves) return;
+    if (item.action != PlanAction::compare || received_.skipped.contains(item.index)) return;
     ++received_.report.files_moved;
     received_.report.bytes_moved += entry.size;
   }
@@ -181,7 +180,9 @@ class Receiver {
         [](const ReceivePlan::Move& each, uint64_t index) { return each.index < index; });
     if (move == moves.end() || move->index != item.index) return;
     move->gone = skipped;
-    move->move.reason = item.reason;
+    // One that came although only its time differed has other contents.
+    bool came = item.reason == MoveReason::mtime && item.action != PlanAction::touched;
+    move->move.reason = came ? MoveReason::content : item.reason;
     if (item.action == PlanAction::touched) move->move.bytes = 0;
   }
 

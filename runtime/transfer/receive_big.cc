@@ -430,6 +430,7 @@ Status BigReceiver::finish(const FilePtr& file) {
   }
   ++received.report.files_moved;
   received.report.bytes_moved += file->fresh;
+  context_.settled(file->item);
   Target::Place place = std::move(file->part->place);
   std::string name = std::move(file->part->name);
   return context_.parts->add(std::move(place), std::move(name), file->part->take(), file->entry,

@@ -131,7 +131,6 @@ Status ContentsReceiver::answer(PlanItem& item, const Entry& entry, bool& is_lat
         return received_.note(entry.path, adopt(entry));
       case FrameType::differs:
         if (!options_.dry_run) return protocol_error("a comparison in place of a file");
-        item.reason = MoveReason::content;
         meter_.file(static_cast<int64_t>(entry.size));
         return done();
       case FrameType::file_skip:

@@ -154,13 +154,14 @@ Result<BigFilePtr> BigSender::begin(const Source& source, UniqueFd file, const B
   auto big = std::make_shared<BigFile>();
   int attempts = context_.options.checkpoints ? 1 : kAttempts;
   big->attempt = before ? before->attempt + 1 : 1;
-  while (big->attempt <= attempts && !is_at_rest(file.get(), big->before)) {
+  while (big->attempt <= attempts && !is_at_rest(file.get(), source.listed, big->before)) {
     nap(20L << big->attempt++);
   }
   if (big->attempt > attempts) return BigFilePtr();
   big->index = source.index;
   big->path = source.path;
   big->source = source.place;
+  big->listed = source.listed;
   big->file = std::move(file);
   big->size = static_cast<uint64_t>(big->before.st_size);
   big->sparse = static_cast<uint64_t>(big->before.st_blocks) * 512 < big->size;
@@ -266,7 +267,8 @@ Status BigSender::begin_again(const BigFilePtr& before) {
   Result<UniqueFd> file = context_.root.open_file(before->source);
   Result<BigFilePtr> big = BigFilePtr();
   if (file.ok()) {
-    big = begin({before->index, before->path, before->source}, std::move(file).value(), &*before);
+    big = begin({before->index, before->path, before->source, before->listed},
+                std::move(file).value(), &*before);
   }
   if (!big.ok()) return big.error();
   if (*big) (*big)->tried = std::move(before->sent);

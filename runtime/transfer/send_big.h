@@ -49,6 +49,7 @@ class BigSender {
     uint64_t index = 0;
     std::string path;   // in the tree
     std::string place;  // below the root
+    Listed listed;
   };
 
   explicit BigSender(const Context& context);

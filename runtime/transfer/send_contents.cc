@@ -64,18 +64,19 @@ Status ContentsSender::answer(const PlanItem& item, const Entry& entry, const st
     if (same) return out_.put(FrameType::same, index);
     if (options_.dry_run) return out_.put(FrameType::differs, index);
   }
+  Listed listed{entry.size, entry.mtime_ns};
   struct stat now {};
   bool by_list = item.action == PlanAction::patch;
   if (by_list && !big_.listens()) return protocol_error("a list where nothing is big");
   if (by_list || (fstat(file->get(), &now) == 0 && now.st_size >= static_cast<off_t>(kBigFile))) {
     big_one_ = true;
-    return big_.send({item.index, entry.path, source}, std::move(file).value(), by_list);
+    return big_.send({item.index, entry.path, source, listed}, std::move(file).value(), by_list);
   }
   grown_ = Grown();
   // A checkpoint must not change at all; anything else gets a few more tries.
   int attempts = options_.checkpoints ? 1 : kAttempts;
   for (int attempt = 1; attempt <= attempts; ++attempt) {
-    Result<Outcome> outcome = send_file(file->get(), item.index);
+    Result<Outcome> outcome = send_file(file->get(), item.index, listed);
     if (!outcome.ok()) return outcome.error();
     if (*outcome == Outcome::sent) return done();
     if (*outcome == Outcome::gone || attempt == attempts) break;
@@ -108,9 +109,10 @@ Result<std::string> ContentsSender::digest_of(int file) {
 }
 
 // Error: the stream broke. Anything about the file itself is an Outcome.
-Result<ContentsSender::Outcome> ContentsSender::send_file(int file, uint64_t index) {
+Result<ContentsSender::Outcome> ContentsSender::send_file(int file, uint64_t index,
+                                                          const Listed& listed) {
   struct stat before {};
-  if (!is_at_rest(file, before)) return Outcome::changed;
+  if (!is_at_rest(file, listed, before)) return Outcome::changed;
   auto size = static_cast<uint64_t>(before.st_size);
   Packer head;
   head.number(index).number(size).signed_number(nanoseconds(before.st_mtim));

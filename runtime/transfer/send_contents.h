@@ -50,7 +50,7 @@ class ContentsSender {
   Status answer(const PlanItem& item, const Entry& entry, const std::string& source);
   Status skip(const std::string& index, const Entry& entry, const Error& error);
   Result<std::string> digest_of(int file);
-  Result<Outcome> send_file(int file, uint64_t index);
+  Result<Outcome> send_file(int file, uint64_t index, const Listed& listed);
   Result<uint64_t> send_bytes(int file, uint64_t size, bool sparse, FastDigest& digest);
   bool is_steady(int file, uint64_t size, const std::string& sent);
   void count(int64_t bytes);

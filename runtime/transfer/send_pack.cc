@@ -69,6 +69,8 @@ void PackSender::let_ticks_pass() {
   int64_t newest = 0;
   for (const Waiting& each : group_) {
     if (each.problem != 0) continue;
+    Listed listed{each.entry.size, each.entry.mtime_ns};
+    if (!listed.is(each.before)) newest = kClockTick;  // as in is_at_rest()
     for (const timespec& time : {each.before.st_mtim, each.before.st_ctim}) {
       int64_t age = now - nanoseconds(time);
       if (age >= 0 && age < kClockTick) newest = std::max(newest, kClockTick - age);

@@ -21,10 +21,17 @@ bool is_same_file(const struct stat& a, const struct stat& b) {
          nanoseconds(a.st_ctim) == nanoseconds(b.st_ctim);
 }
 
-bool is_at_rest(int file, struct stat& now) {
+bool Listed::is(const struct stat& now) const {
+  return static_cast<uint64_t>(now.st_size) == size && nanoseconds(now.st_mtim) == mtime_ns;
+}
+
+bool is_at_rest(int file, const Listed& listed, struct stat& now) {
   if (fstat(file, &now) != 0) return false;
-  // Two changes within a tick of the file system's clock look like one: let the tick pass.
-  if (wall_nanoseconds() - nanoseconds(now.st_mtim) >= kClockTick) return true;
+  // Two changes within a tick of the file system's clock look like one: let the tick pass. One that
+  // changed since the list was made may bear an old time still: ext4 sets that of a file that is
+  // being cut off when it has its new size already.
+  bool is_old = wall_nanoseconds() - nanoseconds(now.st_mtim) >= kClockTick;
+  if (is_old && listed.is(now)) return true;
   struct stat earlier = now;
   nap(kClockTick / 1'000'000);
   if (fstat(file, &now) != 0) return false;

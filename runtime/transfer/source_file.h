@@ -14,9 +14,16 @@ constexpr const char* kKeepsChanging = "kept changing while it was read";
 void nap(long milliseconds);
 // By size and times.
 bool is_same_file(const struct stat& a, const struct stat& b);
+
+// A file as the manifest has it.
+struct Listed {
+  uint64_t size = 0;
+  int64_t mtime_ns = 0;
+  bool is(const struct stat& now) const;
+};
 // Its state in `now`, as soon as a change would show in it; false when somebody is at it right now,
 // or it is gone.
-bool is_at_rest(int file, struct stat& now);
+bool is_at_rest(int file, const Listed& listed, struct stat& now);
 
 // A stretch of data or of zeros.
 struct Extent {

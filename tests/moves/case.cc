@@ -32,6 +32,13 @@ bool deceives(const Node& a, const Node& b) {
          a.text().size() == b.text().size() && a.text() != b.text();
 }
 
+Moves moves_of(const SyncReport& report) {
+  Moves out;
+  for (const SyncMove& move : report.moves)
+    out.emplace(move.path, std::string(choline::to_text(move.reason)));
+  return out;
+}
+
 }  // namespace
 
 Told::Told(const SyncReport& report) {
@@ -70,7 +77,7 @@ void Case::run() {
   plant();
   int broken = dice_.integer(0, 3);
   for (int number = 0; number < broken; ++number) break_off();
-  if (dice_.chance(0.1)) rehearse();
+  if (dice_.chance(0.2)) rehearse();
   finish();
   if (dice_.chance(0.2)) sync_again();
 }
@@ -209,6 +216,7 @@ void Case::rehearse() {
   if (!equal || was_there != std::filesystem::exists(to_.folder())) {
     throw Wrong("a dry run changed the target");
   }
+  if (outcome.report.failed.empty()) foretold_ = moves_of(outcome.report);
 }
 
 void Case::finish() {
@@ -219,6 +227,8 @@ void Case::finish() {
   Outcome outcome = sync(last);
   if (!outcome.finished) throw Wrong("the last sync failed: " + outcome.error);
   told_ = Told(outcome.report);
+  // A dry run knows nothing of what fails when it is done.
+  if (unseen.empty() && outcome.report.failed.empty()) check_foretold(outcome.report);
   to_.look_again();
   check_whole({});
   check_kept(before, true);
@@ -239,6 +249,21 @@ void Case::sync_again() {
                                  std::string(choline::to_text(report.moves.front().reason));
     throw Wrong("a second sync found something to do: " + what);
   }
+}
+
+void Case::check_foretold(const SyncReport& report) const {
+  if (!foretold_) return;
+  Moves done = moves_of(report);
+  if (done == *foretold_) return;
+  std::string difference;
+  auto add = [&difference](const Moves& some, const Moves& others, const char* what) {
+    for (const auto& [path, reason] : some) {
+      if (!others.contains({path, reason})) difference += " " + path + " (" + reason + what;
+    }
+  };
+  add(*foretold_, done, ", only foretold)");
+  add(done, *foretold_, ", only done)");
+  throw Wrong("a dry run told otherwise:" + difference);
 }
 
 std::set<std::string> Case::blind() const {

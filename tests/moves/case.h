@@ -2,8 +2,10 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "moves/attempt.h"
@@ -34,6 +36,8 @@ class Told {
   std::set<std::string> paths_;
   bool nothing_removed_ = false;
 };
+
+using Moves = std::set<std::pair<std::string, std::string>>;  // path and reason
 
 // Where the trees of a seed lie.
 struct Places {
@@ -66,6 +70,7 @@ class Case {
   void check_modes(const Tree& before) const;
   void check_kept(const Tree& before, bool finished) const;
   void check_same() const;
+  void check_foretold(const SyncReport& report) const;
   void check_outside() const;
   bool is_ignored(const Tree& tree, const std::string& path) const;
   std::set<std::string> blind() const;
@@ -80,6 +85,7 @@ class Case {
   std::set<uint64_t> known_;  // contents that may be at the target
   uint64_t volume_ = 0;       // bytes of the last session, to aim at
   Told told_;
+  std::optional<Moves> foretold_;  // by a dry run just before the last sync
   std::vector<std::string> story_;
   int syncs_ = 0, struck_ = 0;
 };

@@ -178,13 +178,18 @@ void Garden::write_in_place(const std::string& path, const Node& node) const {
   int fd = open(whole.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) fail("write", path);
   const std::string& bytes = node.text();
-  size_t begin = bytes.find_first_not_of('\0');  // what is before it becomes a hole
-  if (begin == std::string::npos) begin = bytes.size();
+  size_t begin = 0;
+  bool good = true;
+  // Not while somebody reads: an empty file is a state that was, and would have to be let pass.
+  if (new_times_ == 0) {
+    begin = std::min(bytes.find_first_not_of('\0'), bytes.size());  // before it, a hole
+    good = ftruncate(fd, 0) == 0;
+  }
   ssize_t size = static_cast<ssize_t>(bytes.size() - begin);
-  bool good =
-      ftruncate(fd, 0) == 0 && ftruncate(fd, static_cast<off_t>(bytes.size())) == 0 &&
+  good =
+      good &&
       pwrite(fd, bytes.data() + begin, bytes.size() - begin, static_cast<off_t>(begin)) == size &&
-      fchmod(fd, node.mode) == 0;
+      ftruncate(fd, static_cast<off_t>(bytes.size())) == 0 && fchmod(fd, node.mode) == 0;
   close(fd);
   if (!good) fail("write", path);
   set_times(path, node);

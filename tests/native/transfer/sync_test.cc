@@ -63,7 +63,7 @@ TEST_CASE("changes move and say why") {
   SyncReport report = moved(temp.from(), temp.to());
   CHECK(picture(temp.from()) == picture(temp.to()));
   CHECK(reasons(report) ==
-        "data/-dash:mtime data/a/big:mode data.txt:mtime empty:mtime latest:link train.py:size ");
+        "data/-dash:mtime data/a/big:mode data.txt:content empty:mtime latest:link train.py:size ");
   CHECK(report.files_moved == 2);
 }
 
