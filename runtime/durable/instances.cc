@@ -65,6 +65,10 @@ bool is_final(const Error& error) {
          error.kind == ErrorKind::refused;
 }
 
+std::string whole_seconds(double seconds) {
+  return std::to_string(static_cast<int>(seconds)) + " s";
+}
+
 }  // namespace
 
 struct Instances::Connection {
@@ -74,7 +78,8 @@ struct Instances::Connection {
   Started opening;
   std::string root;  // of a jailed instance
   std::optional<AgentRoute> route;
-  bool answered = false;  // at least once
+  bool answered = false;         // at least once
+  std::optional<double> spoken;  // ticks, when people were last told that it does not answer
 };
 
 Instances::Instances(Loop& loop, Store& store, Providers& providers, InstancesOptions options)
@@ -242,6 +247,8 @@ Co<Result<Instances::Client>> Instances::client(std::string tag) {
 Co<Result<Instances::Client>> Instances::reach(std::string tag) {
   // A machine that slept has not been patient: of each try no more counts than it may take.
   constexpr double kLongestTry = 60;
+  // A person who waits hears of it, soon and then now and then.
+  constexpr double kFirstWord = 5, kNextWord = 60;
   double waited = 0;
   double pause = 0.2;
   for (;;) {
@@ -258,10 +265,18 @@ Co<Result<Instances::Client>> Instances::reach(std::string tag) {
     if (is_ending(error) && waited > kPatienceWithAnEnd) co_return error;
     if (waited > options_.patience) {
       co_return Error(ErrorKind::lost, "no word from instance " + tag + " for " +
-                                           std::to_string(static_cast<int>(options_.patience)) +
-                                           " s: " + error.message);
+                                           whole_seconds(options_.patience) + ": " + error.message);
     }
-    log_info("instance " + tag + ": " + error.message);
+    std::string said = "instance " + tag + ": " + error.message;
+    auto known = connections_.find(tag);  // it may have been disconnected meanwhile
+    bool may_speak = waited >= kFirstWord && known != connections_.end();
+    double now = loop_.ticks();
+    if (may_speak && now - known->second->spoken.value_or(-kNextWord) >= kNextWord) {
+      known->second->spoken = now;
+      log_warning(said + "; tried again for " + whole_seconds(options_.patience - waited));
+    } else {
+      log_info(said);
+    }
     Sleep sleep(loop_, pause);
     co_await sleep;
     waited += std::min(loop_.ticks() - began, kLongestTry);

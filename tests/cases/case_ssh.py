@@ -92,6 +92,8 @@ class Training(Ssh):
         running.wait_for_log("step=5")
         host.stop()
         before = self.begun()
+        running.wait_for("; tried again for ")  # and why not, for the person who waits
+        self.assert_says(running.err, "Connection refused")
         host.start()
         running.wait_for_log("step=30")
         self.end_training()
