@@ -18,6 +18,8 @@ namespace choline {
 
 namespace {
 
+constexpr uint32_t kAhead = uint32_t{4} << 20;  // bytes that a client may send before we take them
+
 class Files : public Activity {
  public:
   using Activity::Activity;
@@ -50,13 +52,13 @@ class Files : public Activity {
   }
 
   void on_data(std::string_view bytes) override {
-    if (pending_.empty()) bytes.remove_prefix(write(bytes));
+    if (waiting() == 0) bytes.remove_prefix(write(bytes));
     pending_ += bytes;
     arm();
   }
   void on_end() override {
     ended_ = true;
-    if (pending_.empty()) ::shutdown(socket_.get(), SHUT_WR);
+    if (waiting() == 0) ::shutdown(socket_.get(), SHUT_WR);
   }
   void on_room() override {
     if (!socket_ || !waits_for_room_) return;
@@ -77,16 +79,22 @@ class Files : public Activity {
     ::_exit(serve_transfer(3, 3, ServeOptions{server_.place().root}));
   }
 
+  size_t waiting() const { return pending_.size() - taken_; }
+
   void arm() {
     if (!watch_) return;
     server_.reactor().rewatch(watch_, static_cast<short>((waits_for_room_ ? 0 : POLLIN) |
-                                                         (pending_.empty() ? 0 : POLLOUT)));
+                                                         (waiting() == 0 ? 0 : POLLOUT)));
   }
 
   void ready(short seen) {
     if (seen & POLLOUT) {
-      pending_.erase(0, write(pending_));
-      if (pending_.empty() && ended_) ::shutdown(socket_.get(), SHUT_WR);
+      taken_ += write(std::string_view(pending_).substr(taken_));
+      // Seldom, as all behind it moves.
+      if (taken_ == pending_.size() || taken_ >= kWindow) {
+        pending_.erase(0, std::exchange(taken_, 0));
+      }
+      if (waiting() == 0 && ended_) ::shutdown(socket_.get(), SHUT_WR);
     }
     if (seen & (POLLIN | POLLHUP | POLLERR)) pump();
     arm();
@@ -122,6 +130,7 @@ class Files : public Activity {
       socket_.reset();
       server_.mux().end(channel_);
       pending_.clear();
+      taken_ = 0;
     }
     if (pid_ > 0) return;  // its exit will come
     server_.finish(channel_, Json{{"code", exit_code(status_)}});
@@ -133,6 +142,7 @@ class Files : public Activity {
   int status_ = 0;
   Reactor::Id watch_ = 0;
   std::string pending_;  // for the child
+  size_t taken_ = 0;     // of pending_
   bool ended_ = false, waits_for_room_ = false;
 };
 
@@ -141,7 +151,11 @@ class Files : public Activity {
 std::unique_ptr<Activity> make_files(Server& server, uint32_t channel, const Json&) {
   auto files = std::make_unique<Files>(server, channel);
   Status started = files->start();
-  if (started) return files;
+  if (started) {
+    // A client behind a long line has much on its way.
+    server.mux().widen(channel, kAhead - kWindow);
+    return files;
+  }
   server.finish(channel, error_answer(started.error()));
   return nullptr;
 }

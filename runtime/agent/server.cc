@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "agent/old_agents.h"
+#include "transfer/squeeze.h"
 
 namespace choline {
 
@@ -128,6 +129,7 @@ void Server::on_hello(Json hello) {
                   {"tag", place_.tag},
                   {"root", place_.root},
                   {"jail", place_.jail},
+                  {"zstd", can_squeeze()},
                   {"time", wall_seconds()}});
   const Json silence = hello.value("silence", Json());
   if (silence.is_number()) silence_ = std::max(1.0, silence.get<double>());

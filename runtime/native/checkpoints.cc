@@ -105,11 +105,7 @@ class Pull {
     Result<TransferSide> opened = co_await open_side(services_, pull_.fields["from"]);
     if (!opened.ok()) co_return opened.error();
     side = std::move(*opened);
-    SyncEnd end;
-    end.path = side.path;
-    end.channel = std::move(side.channel);
-    end.lanes = side.lanes;
-    co_return std::move(end);
+    co_return end_of(side);
   }
 
   // Which of the instance's checkpoints are new to this run.

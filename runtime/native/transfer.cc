@@ -32,6 +32,8 @@ SyncOptions options_of(const Json& fields) {
   options.checkpoints = field(fields, "checkpoints") == true;
   options.compare_content = field(fields, "compare") == true;
   options.dry_run = field(fields, "dry_run") == true;
+  options.rate = fields.value("limit", uint64_t{0});
+  options.links = fields.value("links", uint64_t{0});
   return options;
 }
 
@@ -152,14 +154,7 @@ Co<Result<Json>> move_tree(Services& services, Json fields, Shown& shown) {
   if (!from) co_return from.error();
   Result<TransferSide> to = co_await open_side(services, field(fields, "to"));
   if (!to) co_return to.error();
-  SyncEnd source;
-  source.path = from->path;
-  source.channel = std::move(from->channel);
-  source.lanes = from->lanes;
-  SyncEnd target;
-  target.path = to->path;
-  target.channel = std::move(to->channel);
-  target.lanes = to->lanes;
+  SyncEnd source = end_of(*from), target = end_of(*to);
   SyncProgressFn progress = [&shown](const SyncProgress& now) { shown.progress(now); };
   Result<SyncReport> report =
       co_await sync_files(services.loop, std::move(source), std::move(target), options, progress);
@@ -264,10 +259,7 @@ Co<Result<Json>> transfer_digests(Services& services, Json args, StepContext) {
   if (!side) co_return side.error();
   Result<std::vector<std::string>> names = texts_arg(args, 1, "native.transfer.digests");
   if (!names) co_return names.error();
-  SyncEnd end;
-  end.path = side->path;
-  end.channel = std::move(side->channel);
-  end.lanes = side->lanes;
+  SyncEnd end = end_of(*side);
   Result<std::vector<Manifest>> found =
       co_await fetch_manifests(services.loop, std::move(end), std::move(*names));
   if (!found && found.error().kind != ErrorKind::not_found) co_return found.error();
@@ -281,10 +273,7 @@ Co<Result<Json>> transfer_checkpoints(Services& services, Json args, StepContext
   Json place = arg(args, 0);
   Result<TransferSide> side = co_await open_side(services, place);
   if (!side) co_return side.error();
-  SyncEnd end;
-  end.path = side->path;
-  end.channel = std::move(side->channel);
-  end.lanes = side->lanes;
+  SyncEnd end = end_of(*side);
   Result<std::vector<Checkpoint>> found = co_await list_checkpoints(services.loop, std::move(end));
   if (!found) {
     if (found.error().kind == ErrorKind::not_found) co_return Json(Json::array());
@@ -348,7 +337,18 @@ Co<Result<TransferSide>> open_side(Services& services, Json side) {
                                 route->shell.dir, route->agent});
   }
   opened.agent = std::move(*agent);
+  const Json& hello = opened.agent->hello();
+  opened.squeezes = hello.is_object() && hello.value("zstd", Json()) == true;
   co_return opened;
+}
+
+SyncEnd end_of(TransferSide& side) {
+  SyncEnd end;
+  end.path = side.path;
+  end.channel = std::move(side.channel);
+  end.lanes = side.lanes;
+  end.squeezes = side.squeezes;
+  return end;
 }
 
 NativeModule transfer_module() {

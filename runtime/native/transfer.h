@@ -17,9 +17,12 @@ struct TransferSide {
   Instances::Client agent;           // keeps the link open while the transfer goes on
   std::unique_ptr<Channel> channel;  // null: here
   LaneOpener lanes;
+  bool squeezes = false;  // its agent has zstd
 };
 // `side`: {tag, path} as Lua gives it.
 Co<Result<TransferSide>> open_side(Services& services, Json side);
+// Takes the channel; `side` must stay until the transfer is over.
+SyncEnd end_of(TransferSide& side);
 
 // One transfer, as native.transfer.sync does it. A link that dies under it is a new try.
 Co<Result<Json>> move_files(Services& services, Json fields);

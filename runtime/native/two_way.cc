@@ -102,9 +102,7 @@ class TwoWaySync {
                                     std::vector<Json> items) {
     Result<TransferSide> opened = co_await open_side(services_, sides_[side]);
     if (!opened) co_return opened.error();
-    SyncEnd end;
-    end.path = opened->path;
-    end.channel = std::move(opened->channel);
+    SyncEnd end = end_of(*opened);
     Json asked = side_question(question, end.path, std::move(details));
     Result<std::vector<Json>> told =
         co_await ask_place(services_.loop, std::move(end), std::move(asked), std::move(items));
@@ -252,11 +250,8 @@ class TwoWaySync {
       if (!from) co_return from.error();
       Result<TransferSide> to = co_await open_side(services_, sides_[at(side)]);
       if (!to) co_return to.error();
-      SyncEnd source, target;
-      source.path = from->path;
-      source.channel = std::move(from->channel);
-      target.path = to->path + "/" + staging_;
-      target.channel = std::move(to->channel);
+      SyncEnd source = end_of(*from), target = end_of(*to);
+      target.path += "/" + staging_;
       Result<SyncReport> moved = co_await sync_files(services_.loop, std::move(source),
                                                      std::move(target), options, progress_);
       if (!moved) co_return moved.error();

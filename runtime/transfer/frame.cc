@@ -37,7 +37,14 @@ Status FrameWriter::put(FrameType type, std::string_view head, std::string_view 
   waiting_ += frame_header(type, head.size() + bytes.size());
   waiting_ += head;
   Status status = flush();
-  return status.ok() ? stream_.write(bytes) : status;
+  return status.ok() ? write(bytes) : status;
+}
+
+Status FrameWriter::write(std::string_view bytes) {
+  int64_t began = LinkGauge::now();
+  Status status = stream_.write(bytes);
+  gauge_.wrote(bytes.size(), began, LinkGauge::now());
+  return status;
 }
 
 Status FrameWriter::put_json(FrameType type, const Json& payload) {
@@ -46,7 +53,7 @@ Status FrameWriter::put_json(FrameType type, const Json& payload) {
 }
 
 Status FrameWriter::flush() {
-  Status status = stream_.write(waiting_);
+  Status status = write(waiting_);
   waiting_.clear();
   return status;
 }

@@ -8,11 +8,12 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "transfer/gauge.h"
 #include "transfer/stream.h"
 
 namespace choline {
 
-constexpr int kTransferVersion = 3;
+constexpr int kTransferVersion = 4;
 constexpr size_t kFrameLimit = 8 << 20;   // payload of one frame
 constexpr size_t kDataBlock = 256 << 10;  // most bytes of a file in one frame
 
@@ -71,10 +72,13 @@ class FrameWriter {
   // One frame of two parts; long bytes are not copied.
   Status put(FrameType type, std::string_view head, std::string_view bytes);
   Status flush();
+  const LinkGauge& gauge() const { return gauge_; }
 
  private:
+  Status write(std::string_view bytes);
   Stream& stream_;
   std::string waiting_;
+  LinkGauge gauge_;
 };
 
 class FrameReader {

@@ -97,6 +97,7 @@ Json to_json(const SyncOptions& options) {
   out["outside_links"] = options.outside_links.value_or(false);
   out["links"] = options.links;
   out["rate"] = options.rate;
+  out["packing"] = static_cast<unsigned>(options.packing.value_or(Packing::never));
   out["settle"] = options.settle;
   return out;
 }
@@ -126,8 +127,12 @@ Result<SyncOptions> sync_options_from_json(const Json& value) {
   fields.read("outside_links", outside_links);
   fields.read("links", options.links);
   fields.read("rate", options.rate);
+  uint64_t packing = 0;
+  fields.read("packing", packing);
   fields.read("settle", options.settle);
   options.outside_links = outside_links;
+  if (packing > static_cast<uint64_t>(Packing::always)) return bad("set of options");
+  options.packing = static_cast<Packing>(packing);
   if (!fields.fine() || !(options.settle >= 0 && options.settle <= 3600))
     return bad("set of options");
   return options;

@@ -11,6 +11,9 @@
 
 namespace choline {
 
+// Whether bytes are compressed on their way; other than `never` only where both ends can.
+enum class Packing : uint8_t { never = 0, when_it_pays = 1, always = 2 };
+
 struct SyncOptions {
   std::vector<std::string> exclude;  // gitignore patterns, relative to the root of the tree
   std::vector<std::string> only;     // these paths and the folders above them; all when empty
@@ -23,8 +26,10 @@ struct SyncOptions {
   // Links whose target leads out of the tree are skipped, and said. Unset: skipped when files
   // come here from a far end, taken when they go there.
   std::optional<bool> outside_links;
-  uint64_t links = 0;   // most connections at once; 0: as many as pay
-  uint64_t rate = 0;    // most bytes a second, over all of them; 0: as fast as it goes
+  uint64_t links = 0;  // most connections at once; 0: as many as pay
+  uint64_t rate = 0;   // most bytes a second, over all of them; 0: as fast as it goes
+  // Unset: when it pays, if both ends can.
+  std::optional<Packing> packing;
   double settle = 1.0;  // seconds between the two looks that tell a checkpoint is not being written
 };
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/digest_fast.h"
+#include "transfer/squeeze.h"
 
 namespace choline {
 
@@ -34,7 +35,9 @@ std::string PackWriter::take() {
 }
 
 Status PackReader::open(std::string payload) {
-  payload_ = std::move(payload);
+  Result<std::string> unwrapped = unwrap(std::move(payload), kMostPack, "a pack of files");
+  if (!unwrapped.ok()) return unwrapped.error();
+  payload_ = std::move(unwrapped).value();
   std::string_view all = payload_;
   if (all.size() < kSum) return protocol_error("a pack of files that cannot be read");
   std::string_view files = all.substr(0, all.size() - kSum);
@@ -52,7 +55,7 @@ Result<PackReader::Item> PackReader::next() {
   item.skipped = what == kLeftOut;
   if (fine && !item.skipped) {
     fine = in_.signed_number(item.mtime_ns) && in_.number(mode) && mode <= 0777 &&
-           in_.text(item.bytes);
+           in_.text(item.bytes) && item.bytes.size() <= kSmallFile;
     item.mode = static_cast<uint32_t>(mode);
   }
   if (!fine) return protocol_error("a pack of files that cannot be read");

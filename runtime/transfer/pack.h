@@ -13,6 +13,7 @@
 
 namespace choline {
 
+constexpr size_t kMostPack = 1 << 20;      // bytes of a pack; an honest one has fewer
 constexpr uint64_t kSmallFile = 64 << 10;  // as the manifest says it; no longer one in a pack
 
 // Whether the wish is answered in a pack. A checkpoint is looked at as a whole, file by file.
@@ -29,7 +30,7 @@ class PackWriter {
   void skip(uint64_t index);
   bool empty() const { return packer_.size() == 0; }
   bool full() const { return packer_.size() >= kFull; }
-  // The payload of a frame; the writer is empty again.
+  // What the frame carries, before it is wrapped (squeeze.h); the writer is empty again.
   std::string take();
 
  private:

@@ -50,11 +50,11 @@ bool unpack_piece(std::string_view payload, PieceHead& head, std::string_view& r
   uint64_t method = 0;
   bool fine = in.number(head.ticket) && in.number(head.offset) && in.number(head.length) &&
               in.number(method) && in.bytes(head.digest.size(), rest);
-  if (!fine || method > 0 || head.length == 0 || head.length > kPiece) return false;
+  if (!fine || method > 1 || head.length == 0 || head.length > kPiece) return false;
   std::memcpy(head.digest.data(), rest.data(), head.digest.size());
   head.method = static_cast<PieceMethod>(method);
   rest = in.rest();
-  return rest.size() == head.length;
+  return head.method == PieceMethod::raw ? rest.size() == head.length : rest.size() < head.length;
 }
 
 bool Coverage::add(uint64_t offset, uint64_t length) {

@@ -18,7 +18,7 @@ constexpr size_t kPiece = 512 << 10;      // most bytes of a file in one piece
 using PieceDigest = std::array<char, 16>;
 PieceDigest digest_piece(std::string_view bytes);
 
-enum class PieceMethod : uint8_t { raw = 0 };  // room for compressed ones
+enum class PieceMethod : uint8_t { raw = 0, zstd = 1 };
 
 // What goes before the bytes of a piece.
 struct PieceHead {
@@ -30,7 +30,8 @@ struct PieceHead {
 };
 constexpr size_t kMostPieceHead = 64;
 std::string pack(const PieceHead& head);
-// Leaves the bytes in `rest`. False for what no honest sender says.
+// Leaves the bytes in `rest`; those of zstd are fewer than it will be. False for what no honest
+// sender says.
 bool unpack_piece(std::string_view payload, PieceHead& head, std::string_view& rest);
 
 // Which bytes of a file are there.

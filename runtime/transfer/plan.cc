@@ -15,22 +15,18 @@ constexpr uint64_t kMostWish = 32;         // bytes
 constexpr size_t kMostRules = 2 << 20;     // bytes of one file of rules
 constexpr size_t kMostOfRules = 16 << 20;  // of all of them
 constexpr size_t kRulesCost = 128;         // each, whatever its text
-constexpr char kPlain = 0;                 // how a batch is packed: its first byte
+constexpr size_t kMostBatch = 4 << 20;     // bytes: one file of rules, and more
 }  // namespace
 
-std::string pack_batch(std::string_view records) {
-  std::string payload;
-  payload.reserve(records.size() + 1);
-  payload += kPlain;
-  payload += records;
+std::string pack_batch(std::string_view records, Squeezer* squeezer) {
+  std::string_view squeezed = squeezer ? squeezer->squeeze_list(records) : std::string_view();
+  std::string payload = wrapping(records, squeezed);
+  payload += squeezed.empty() ? records : squeezed;
   return payload;
 }
 
-Result<std::string> unpack_batch(std::string_view payload) {
-  if (payload.empty() || payload[0] != kPlain) {
-    return protocol_error("a list of files that cannot be read");
-  }
-  return std::string(payload.substr(1));
+Result<std::string> unpack_batch(std::string payload) {
+  return unwrap(std::move(payload), kMostBatch, "a list of files");
 }
 
 Status ManifestCheck::check_rules(const IgnoreFile& rules) {
@@ -114,10 +110,12 @@ std::string PlanWriter::take() {
   return batch;
 }
 
-Status PlanReader::add(std::string batch) {
-  bytes_ += batch.size();
+Status PlanReader::add(std::string payload) {
+  Result<std::string> batch = unwrap(std::move(payload), kFrameLimit, "a plan");
+  if (!batch.ok()) return batch.error();
+  bytes_ += batch->size();
   if (bytes_ > entries_ * kMostWish) return protocol_error("a plan without end");
-  if (!batch.empty()) batches_.push_back(std::move(batch));
+  if (!batch->empty()) batches_.push_back(std::move(batch).value());
   return done();
 }
 

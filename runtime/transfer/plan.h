@@ -10,13 +10,14 @@
 #include "base/result.h"
 #include "transfer/entries.h"
 #include "transfer/options.h"
+#include "transfer/squeeze.h"
 #include "transfer/tree.h"
 
 namespace choline {
 
 // A batch of records as it travels, and as a sender keeps it.
-std::string pack_batch(std::string_view records);
-Result<std::string> unpack_batch(std::string_view payload);
+std::string pack_batch(std::string_view records, Squeezer* squeezer = nullptr);
+Result<std::string> unpack_batch(std::string payload);
 
 // Refuses what no honest sender says: unsafe paths, a wrong order, an entry below something that is
 // no folder, rules out of place.
@@ -89,7 +90,7 @@ class PlanWriter {
 class PlanReader {
  public:
   explicit PlanReader(uint64_t entries) : entries_(entries) {}
-  Status add(std::string batch);
+  Status add(std::string payload);
   bool empty() const { return batches_.empty(); }
   // Nothing after the last. Indexes stay below `entries` and grow, digests are whole.
   Result<std::optional<PlanItem>> next();

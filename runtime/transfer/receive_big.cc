@@ -9,6 +9,7 @@
 #include "transfer/posix.h"
 #include "transfer/receive_contents.h"
 #include "transfer/source_file.h"
+#include "transfer/squeeze.h"
 
 namespace choline {
 
@@ -208,6 +209,14 @@ Status BigReceiver::take_piece(std::string_view payload) {
   if (!unpack_piece(payload, head, bytes)) return protocol_error("a piece that cannot be read");
   Result<FilePtr> file = claim(head.ticket, head.offset, head.length, true);
   if (!file.ok() || !*file) return file.ok() ? done() : Status(file.error());
+  std::string whole;
+  if (head.method == PieceMethod::zstd) {
+    // The length has been claimed, and lies within the file.
+    if (!unsqueeze(bytes, static_cast<size_t>(head.length), whole)) {
+      return protocol_error("a piece that cannot be unpacked");
+    }
+    bytes = whole;
+  }
   if (digest_piece(bytes) != head.digest) {
     return Error(ErrorKind::io, "transfer: " + choline::quoted((*file)->entry.path) +
                                     " was damaged on the way; try again");

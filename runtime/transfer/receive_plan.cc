@@ -69,7 +69,7 @@ Status ReceivePlan::make() {
       break;
     }
     if (frame->type != FrameType::entries) return protocol_error("something else among files");
-    Result<std::string> records = unpack_batch(frame->payload);
+    Result<std::string> records = unpack_batch(std::move(frame->payload));
     if (!records.ok()) return records.error();
     RecordReader reader(*records);
     Record record;
@@ -97,9 +97,10 @@ Status ReceivePlan::make() {
 }
 
 Status ReceivePlan::tell(FrameWriter& out) const {
+  Squeezer squeezer(options_.packing.value_or(Packing::never), out.gauge(), options_.rate);
   Status status = done();
   for (const std::string& batch : plan_batches_) {
-    if (status.ok()) status = out.put(FrameType::plan, batch);
+    if (status.ok()) status = out.put(FrameType::plan, pack_batch(batch, &squeezer));
   }
   Packer totals;
   totals.number(wishes.size()).number(bytes_wanted);

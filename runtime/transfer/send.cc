@@ -18,7 +18,11 @@ namespace {
 class Sender {
  public:
   Sender(FrameReader& in, FrameWriter& out, const SyncOptions& options, const SessionHooks& hooks)
-      : in_(in), out_(out), options_(options), hooks_(hooks) {}
+      : in_(in),
+        out_(out),
+        options_(options),
+        hooks_(hooks),
+        squeezer_(options.packing.value_or(Packing::never), out.gauge(), options.rate) {}
 
   Result<SyncReport> run(const std::string& path) {
     Status status = send_manifest(path);
@@ -66,7 +70,7 @@ class Sender {
   }
 
   Status send_batch(const RecordBatch& batch) {
-    std::string payload = pack_batch(batch.bytes);
+    std::string payload = pack_batch(batch.bytes, &squeezer_);
     Status status = out_.put(FrameType::entries, payload);
     manifest_.add(std::move(payload), batch.entries);
     return status;
@@ -150,9 +154,9 @@ class Sender {
   }
 
   Result<Json> send_contents() {
-    ContentsSender contents({in_, out_, options_, hooks_, *root_, progress_});
+    ContentsSender contents({in_, out_, options_, hooks_, *root_, progress_, squeezer_});
     contents.start(progress_.bytes_total);
-    PackSender packs({out_, hooks_, *root_, contents.meter(),
+    PackSender packs({out_, hooks_, *root_, contents.meter(), contents.pace(), squeezer_,
                       [&](const PlanItem& item, const Entry& entry, const std::string& source) {
                         return contents.grant(item, entry, source);
                       }});
@@ -192,6 +196,7 @@ class Sender {
   FrameWriter& out_;
   const SyncOptions& options_;
   const SessionHooks& hooks_;
+  Squeezer squeezer_;  // of the session's own stream
   TreePlace place_;
   SentManifest manifest_;
   std::optional<Target> root_;

@@ -15,7 +15,7 @@ constexpr size_t kMostOpen = 32;  // files whose stretches are dealt at a time
 
 class OwnSink : public PieceSink {
  public:
-  explicit OwnSink(FrameWriter& out) : out_(out) {}
+  OwnSink(FrameWriter& out, Squeezer& squeezer_of_it) : PieceSink(squeezer_of_it), out_(out) {}
   Status put(FrameType type, std::string_view head, std::string_view bytes) override {
     return out_.put(type, head, bytes);
   }
@@ -26,15 +26,23 @@ class OwnSink : public PieceSink {
 
 class LaneSink : public PieceSink {
  public:
-  explicit LaneSink(LaneStream& lane) : lane_(lane) {}
+  LaneSink(LaneStream& lane, const SyncOptions& options)
+      : PieceSink(own_squeezer_),
+        lane_(lane),
+        own_squeezer_(options.packing.value_or(Packing::never), gauge_, options.rate) {}
   Status put(FrameType type, std::string_view head, std::string_view bytes) override {
     std::string start = frame_header(type, head.size() + bytes.size());
     start += head;
-    return lane_.write(start, bytes);
+    int64_t began = LinkGauge::now();
+    Status status = lane_.write(start, bytes);
+    gauge_.wrote(start.size() + bytes.size(), began, LinkGauge::now());
+    return status;
   }
 
  private:
   LaneStream& lane_;
+  LinkGauge gauge_;
+  Squeezer own_squeezer_;
 };
 
 Error stopped() {
@@ -77,21 +85,24 @@ Result<bool> send_stretch(PieceSink& sink, const BigSender::Context& context, De
 
 Status send_piece(PieceSink& sink, const BigSender::Context& context, Dealer& dealer, BigFile& file,
                   uint64_t offset, std::string_view bytes) {
-  if (!context.pace.wait(bytes.size(), context.hooks)) return stopped();
   PieceHead head;
   head.ticket = file.ticket;
   head.offset = offset;
   head.length = bytes.size();
   head.digest = digest_piece(bytes);
   dealer.sent(file, {offset, bytes.size(), head.digest});
-  Status status = sink.put(FrameType::piece, pack(head), bytes);
+  std::string_view squeezed = sink.squeezer.squeeze(bytes);
+  if (!squeezed.empty()) head.method = PieceMethod::zstd;
+  std::string_view travels = squeezed.empty() ? bytes : squeezed;
+  if (!context.pace.wait(travels.size(), context.hooks)) return stopped();
+  Status status = sink.put(FrameType::piece, pack(head), travels);
   if (status.ok()) context.meter.moved(bytes.size());
   return status;
 }
 
 BigSender::BigSender(const Context& context)
     : context_(context),
-      own_(std::make_unique<OwnSink>(context.out)),
+      own_(std::make_unique<OwnSink>(context.out, context.squeezer)),
       block_(kPiece, '\0'),
       listener_(context.in) {}
 
@@ -116,7 +127,7 @@ void BigSender::start(uint64_t bytes) {
 
 void BigSender::run_lane(LanePipe pipe, const LaneWaker& waker) {
   LaneStream stream(pipe.in.get(), pipe.out.get(), waker);
-  LaneSink sink(stream);
+  LaneSink sink(stream, context_.options);
   std::string block;
   ++lanes_;
   bool alive = true;

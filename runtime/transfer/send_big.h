@@ -19,6 +19,7 @@
 #include "transfer/pace.h"
 #include "transfer/pieces.h"
 #include "transfer/session.h"
+#include "transfer/squeeze.h"
 #include "transfer/target.h"
 
 namespace choline {
@@ -26,11 +27,12 @@ namespace choline {
 // A place for frames: the session's own stream, or a lane.
 class PieceSink {
  public:
-  PieceSink() = default;
+  explicit PieceSink(Squeezer& its_squeezer) : squeezer(its_squeezer) {}
   PieceSink(const PieceSink&) = delete;
   PieceSink& operator=(const PieceSink&) = delete;
   virtual ~PieceSink() = default;
   virtual Status put(FrameType type, std::string_view head, std::string_view bytes) = 0;
+  Squeezer& squeezer;
 };
 
 class BigSender {
@@ -44,6 +46,7 @@ class BigSender {
     Meter& meter;
     Pace& pace;
     std::vector<SyncNote>& skipped;
+    Squeezer& squeezer;  // of the session's own stream
   };
   struct Source {
     uint64_t index = 0;

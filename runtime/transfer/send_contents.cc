@@ -21,7 +21,7 @@ ContentsSender::ContentsSender(Context context)
       root_(context.root),
       meter_(context.progress, context.hooks),
       pace_(context.options.rate),
-      big_({in_, out_, options_, hooks_, root_, meter_, pace_, skipped}),
+      big_({in_, out_, options_, hooks_, root_, meter_, pace_, skipped, context.squeezer}),
       block_(kDataBlock, '\0') {}
 
 void ContentsSender::start(uint64_t bytes) {
@@ -163,6 +163,9 @@ Result<uint64_t> ContentsSender::send_bytes(int file, uint64_t size, bool sparse
       if (got <= 0) return at;  // shorter than it was, or unreadable: told as a change
       std::string_view bytes(block_.data(), static_cast<size_t>(got));
       digest.update(bytes);
+      if (!pace_.wait(bytes.size(), hooks_)) {
+        return Error(ErrorKind::cancelled, "transfer: stopped");
+      }
       Status status = out_.put(FrameType::data, bytes);
       if (!status.ok()) return status.error();
       at += bytes.size();

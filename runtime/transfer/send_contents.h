@@ -25,6 +25,7 @@ class ContentsSender {
     const SessionHooks& hooks;
     Target& root;  // where the files lie
     SyncProgress& progress;
+    Squeezer& squeezer;  // of the session's own stream
   };
   explicit ContentsSender(Context context);
 
@@ -35,6 +36,7 @@ class ContentsSender {
   Status grant(const PlanItem& item, const Entry& entry, const std::string& source);
 
   Meter& meter() { return meter_; }
+  Pace& pace() { return pace_; }
   // Says that all is sent, once it is, and gives the receiver's report.
   Result<Json> finish();
 

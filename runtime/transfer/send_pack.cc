@@ -98,7 +98,14 @@ Status PackSender::flush() {
 
 Status PackSender::send_pack() {
   if (pack_.empty()) return done();
-  return context_.out.put(FrameType::pack, pack_.take());
+  std::string files = pack_.take();
+  std::string_view squeezed = context_.squeezer.squeeze(files);
+  std::string head = wrapping(files, squeezed);
+  std::string_view bytes = squeezed.empty() ? files : squeezed;
+  if (!context_.pace.wait(bytes.size(), context_.hooks)) {
+    return Error(ErrorKind::cancelled, "transfer: stopped");
+  }
+  return context_.out.put(FrameType::pack, head, bytes);
 }
 
 // True when the block has the file, as it was before and is still.

@@ -12,10 +12,12 @@
 #include "base/unique_fd.h"
 #include "transfer/frame.h"
 #include "transfer/meter.h"
+#include "transfer/pace.h"
 #include "transfer/pack.h"
 #include "transfer/plan.h"
 #include "transfer/posix.h"
 #include "transfer/session.h"
+#include "transfer/squeeze.h"
 #include "transfer/target.h"
 
 namespace choline {
@@ -27,6 +29,8 @@ class PackSender {
     const SessionHooks& hooks;
     Target& root;  // where the files lie
     Meter& meter;
+    Pace& pace;
+    Squeezer& squeezer;
     // Sends a file by itself: one that changes, or has grown.
     std::function<Status(const PlanItem&, const Entry&, const std::string& source)> send_alone;
   };

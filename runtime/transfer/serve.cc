@@ -6,6 +6,7 @@
 #include "transfer/frame.h"
 #include "transfer/manifest.h"
 #include "transfer/session.h"
+#include "transfer/squeeze.h"
 #include "transfer/two_way_side.h"
 
 namespace choline {
@@ -82,6 +83,7 @@ Status serve_transfer(Stream& stream, const ServeOptions& serve) {
     tell_failure(out, options.error());
     return options.error();
   }
+  if (!can_squeeze()) options->packing = Packing::never;
   std::string path = place_of(string_field(*request, "path"), serve);
   std::string role = string_field(*request, "role");
   if (role == "checkpoints") return serve_checkpoints(out, path);

@@ -4,9 +4,9 @@
 // session.
 //
 // The agent compiles these files of runtime/: base/{error,json,text,random,digest_fast}.cc and
-// transfer/{big_part,checkpoint,dealer,entries,frame,ignore,lane,lister,listener,manifest,match,
+// transfer/{big_part,checkpoint,dealer,entries,frame,gauge,ignore,lane,lister,listener,manifest,match,
 // options,pace,pack,pack_committer,pieces,plan,receive,receive_big,receive_contents,receive_pack,
-// receive_plan,send,send_big,send_contents,send_pack,serve,source_file,stream,target,tree,tree_only,
+// receive_plan,send,send_big,send_contents,send_pack,serve,source_file,squeeze,stream,target,tree,tree_only,
 // two_way,two_way_change,two_way_side,walk,watch_tree}.cc.
 #pragma once
 

@@ -19,6 +19,7 @@
 #include "transfer/frame.h"
 #include "transfer/relay.h"
 #include "transfer/session.h"
+#include "transfer/squeeze.h"
 #include "transfer/stream.h"
 #include "transfer/two_way_side.h"
 
@@ -295,6 +296,11 @@ Result<Json> read_checkpoints(FrameReader& in, FrameWriter&, const SessionHooks&
 
 Co<Result<SyncReport>> sync_files(Loop& loop, SyncEnd from, SyncEnd to, SyncOptions options,
                                   SyncProgressFn progress) {
+  // Here nothing is gained, and nothing may be compressed for an end that cannot unpack it.
+  bool squeezes = (!from.channel || from.squeezes) && (!to.channel || to.squeezes) &&
+                  (from.channel && to.channel ? true : can_squeeze());
+  if (!squeezes || (!from.channel && !to.channel)) options.packing = Packing::never;
+  if (!options.packing) options.packing = Packing::when_it_pays;
   if (from.channel && to.channel) {
     Result<SyncReport> passed = co_await relay_files(loop, std::move(from), std::move(to),
                                                      std::move(options), std::move(progress));

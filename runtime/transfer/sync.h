@@ -22,6 +22,7 @@ struct SyncEnd {
   std::string path;
   std::unique_ptr<Channel> channel;  // null: here
   LaneOpener lanes;                  // more connections to there; may be null
+  bool squeezes = false;             // it can unpack, and pack, what is compressed
 };
 
 using SyncProgressFn = std::function<void(const SyncProgress&)>;

@@ -127,7 +127,7 @@ local function request(direction, arguments, from, to)
     name = direction, from = from, to = to, exclude = arguments.exclude,
     include_ignored = arguments.include_ignored or direction == "pull",
     delete = arguments.delete, dry_run = arguments.dry_run, compare = arguments.compare,
-    two_way = arguments.two_way,
+    two_way = arguments.two_way, limit = arguments.limit, links = arguments.links,
   }
 end
 
@@ -141,6 +141,9 @@ local function check(direction, arguments, from)
   if arguments.two_way and arguments.delete then
     failure.raise("invalid", "choline %s: --two-way brings deletions by itself; leave out --delete",
       direction)
+  end
+  if arguments.links and arguments.links < 1 then
+    failure.raise("invalid", "choline %s: --links is 1 or more, got %d", direction, arguments.links)
   end
   if not from.tag and not arguments.two_way and not native.fs.stat(from.path) then
     failure.raise("not_found", "there is nothing at %s", arguments.from)

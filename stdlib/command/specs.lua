@@ -23,6 +23,10 @@ local transfers <const> = {
   { name = "exclude", value = "PATTERN", many = true, help = "leave these out, as in .gitignore" },
   { name = "include-ignored", help = "also what .gitignore and .cholineignore name" },
   { name = "compare", help = "compare contents, also where size and time are equal" },
+  { name = "limit", value = "RATE", type = "rate",
+    help = "at most this fast, such as \"20 MB/s\"" },
+  { name = "links", value = "NUMBER", type = "integer",
+    help = "at most so many connections at once; default: as many as pay" },
   { name = "watch", short = "w", help = "go on, whenever something changes, until Ctrl-C" },
   { name = "every", value = "TIME", type = "duration",
     help = "go on, after this long each time, until Ctrl-C" },
@@ -43,7 +47,7 @@ local transfer_exits <const> = { [0] = "done", [1] = "something could not be mov
 ---@field short? string
 ---@field value? string      what its value is called; without it the option is a switch
 ---@field many? boolean      may be given again; the value is a list
----@field type? "integer"|"duration"|"money"
+---@field type? "integer"|"duration"|"money"|"rate"
 ---@field choices? string[]
 ---@field help string
 

@@ -104,6 +104,7 @@ M.types = {
   integer = { expected = "an integer", accepts = "number", parse = parse_integer },
   duration = of_text(duration.expected, duration.parse),
   size = of_text(size.expected, size.parse),
+  rate = of_text(size.expected_rate, size.parse_rate),
   money = of_text(money.expected, money.parse),
   price = of_text(money.expected_price, money.parse_price),
   place = of_text(place.expected, place.parse),

@@ -47,6 +47,20 @@ function M.parse(value)
   return math.tointeger(bytes)
 end
 
+M.expected_rate = 'a rate such as "20 MB/s"'
+
+--- Bytes a second, or nil and what is wrong with the text.
+---@param value string
+---@return integer|nil bytes, string|nil message
+function M.parse_rate(value)
+  if type(value) ~= "string" or not value:find "^%s*%d" then
+    return nil, ("expected %s, got %s"):format(M.expected_rate, text.show(value))
+  end
+  local bytes <const>, message <const> = M.parse((value:gsub("%s*/%s*s%s*$", "")))
+  if bytes == 0 then return nil, "a rate of 0 would never end" end
+  return bytes, message
+end
+
 --- The largest unit that says it exactly, with no decimals: parse(exact(n)) is n.
 ---@param bytes integer
 ---@return string

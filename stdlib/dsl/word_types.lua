@@ -18,6 +18,7 @@ M.list = {
     example = '"2h30m"' },
   { name = "lease", lua = "string|false", help = "a time span, or false for none",
     example = '"30m"' },
+  { name = "rate", lua = "string", help = "bytes a second, such as \"20 MB/s\"" },
   { name = "size", lua = "string",
     help = "a number of bytes; kB, MB, GB, TB by 1000 and KiB, MiB, GiB by 1024",
     example = '"80 GB"' },

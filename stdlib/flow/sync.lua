@@ -86,6 +86,7 @@ local function request(ctx, live, sync)
   local asked <const> = {
     name = sync.name, from = from, to = to, exclude = fields.exclude,
     delete = fields.delete, include_ignored = fields.include_ignored, checkpoints = checkpoints,
+    limit = fields.limit, links = fields.links,
   }
   if fields.two_way then
     asked.two_way = true

@@ -133,6 +133,8 @@ function LiveInstance:destroy() end
 ---@field exclude? string|string[]  patterns of files to leave out, as in .gitignore.
 ---@field include_ignored? boolean  also send what .gitignore names. Default: false.
 ---@field delete? boolean  delete at the target what is not at the source. Default: false.
+---@field limit? string  at most this fast.
+---@field links? integer  at most so many connections at once; as many as pay when it is not said.
 --- only complete checkpoints count; true for the sync that a resume names.
 ---@field checkpoints? boolean
 --- how many checkpoints of this run stay here; all when it is not said. The newest, and the one

@@ -4,6 +4,7 @@ local duration <const> = require "core.duration"
 local failure <const> = require "core.failure"
 local list <const> = require "core.list"
 local money <const> = require "core.money"
+local size <const> = require "core.size"
 local text <const> = require "core.text"
 
 local M = {}
@@ -29,6 +30,7 @@ local parsers <const> = {
   end,
   duration = duration.parse,
   money = money.parse,
+  rate = size.parse_rate,
 }
 
 local function key_of(name)

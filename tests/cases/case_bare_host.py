@@ -1,9 +1,12 @@
 """A host without an instance on it: native calls take "ssh://host" in place of a tag."""
 
+import os
 import shutil
 import subprocess
+import time
 
 from harness import ROOT, Case
+from proxy import Proxy
 from sshd import Sshd, free_port
 
 # In place of the commands: runs one on the place that the first argument names.
@@ -78,6 +81,48 @@ class BareHost(Case):
             self.assertEqual(result.out.strip(), str(self.host.home))
         shell = self.choline("ssh", name, "--", "echo", "two words", env=keys)
         self.assertEqual(shell.out, "two words\n")
+
+    def push(self, *words, port=None, code=0):
+        target = f"ssh://127.0.0.1:{port or self.host.port}{self.host.home}/there"
+        return self.choline("push", *words, self.work / "data", target, code=code,
+                            env={"SSH_AUTH_SOCK": str(self.socket)})
+
+    def assert_there(self):
+        here, there = self.work / "data", self.host.home / "there"
+        names = sorted(path.name for path in here.iterdir())
+        self.assertEqual(sorted(path.name for path in there.iterdir()), names)
+        for name in names:
+            self.assertEqual((there / name).read_bytes(), (here / name).read_bytes())
+
+    def test_a_transfer_is_no_faster_than_it_may_be(self):
+        data = self.work / "data"
+        for sizes in ([1_200_000], [40_000] * 30):  # pieces of one file; packs of small ones
+            shutil.rmtree(data, ignore_errors=True)
+            shutil.rmtree(self.host.home / "there", ignore_errors=True)
+            data.mkdir()
+            for number, size in enumerate(sizes):
+                (data / f"file-{number}").write_bytes(os.urandom(size))
+            began = time.monotonic()
+            self.push("--limit", "1 MB/s")
+            # The last fifth of a megabyte, and a little more, is on its way by then.
+            self.assertGreater(time.monotonic() - began, 0.6)
+            self.assert_there()
+
+    def test_a_transfer_opens_no_more_connections_than_it_may(self):
+        (self.work / "data").mkdir()
+        (self.work / "data/large").write_bytes(os.urandom(17 << 20))
+        line = Proxy(self.host.port)
+        self.addCleanup(line.stop)
+        self.push("--links", "1", port=line.port)
+        self.assertEqual(line.connections()[0], 1)
+        self.assert_there()
+
+    def test_limits_that_are_none_are_refused(self):
+        (self.work / "data").mkdir()
+        for words, said in ((["--links", "0"], "--links is 1 or more"),
+                            (["--limit", "0 MB/s"], "a rate of 0 would never end"),
+                            (["--limit", "fast"], 'a rate such as "20 MB/s"')):
+            self.assert_says(self.push(*words, code=2 if words[0] == "--limit" else None).err, said)
 
 
 class ManyHosts(Case):

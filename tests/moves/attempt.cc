@@ -59,7 +59,9 @@ class SocketChannel : public Channel {
     (void)set_nonblocking(fd);
     auto channel = std::make_unique<SocketChannel>(loop, fd);
     SyncEnd from{attempt.from, nullptr}, to{attempt.to, nullptr};
-    (attempt.pull ? from : to).channel = std::move(channel);
+    SyncEnd& far = attempt.pull ? from : to;
+    far.channel = std::move(channel);
+    far.squeezes = true;
     Started work(sync_files(loop, std::move(from), std::move(to), attempt.options, nullptr),
                  std::function<void(Result<SyncReport>)>([&](Result<SyncReport> report) {
                    result.emplace(std::move(report));

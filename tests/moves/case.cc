@@ -70,6 +70,7 @@ Case::Case(uint64_t seed, Places places)
   options_.use_ignore_files = setting_.ignore;
   options_.durable = dice_.chance(0.2);
   options_.compare_content = dice_.chance(0.2);
+  options_.packing = dice_.chance(0.5) ? Packing::always : Packing::never;
   if (setting_.exclude) options_.exclude = {"*.skip", "drop/", "/only-top"};
 }
 

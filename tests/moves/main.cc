@@ -48,6 +48,7 @@ constexpr MutantOfTransfer kMutants[] = {
     {"torn-file", "writing aside until a file is whole"},
     {"no-second-look", "looking again at a file that changed while it was read"},
     {"no-digest", "comparing contents when sizes are equal and times are not"},
+    {"squeezed-as-it-is", "saying that bytes are compressed"},
     {"clear-ignored", "leaving alone what is ignored in a folder that must make way"},
 };
 

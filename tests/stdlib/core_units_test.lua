@@ -55,6 +55,20 @@ return {
     t.equal(duration.short(9012), "2h30m")
     t.equal(duration.short(1.25), "1.2s")
   end,
+  ["a rate is a size each second, and never nothing"] = function(t)
+    t.equal(size.parse_rate "20 MB/s", 20000000)
+    t.equal(size.parse_rate "1 KiB / s", 1024)
+    t.equal(size.parse_rate "512 kB", 512000)
+    for _, wrong in ipairs { "0", "0 MB/s", "fast", "", "20 MB/h", "/s" } do
+      local bytes <const>, why <const> = size.parse_rate(wrong)
+      t.is_nil(bytes, wrong)
+      t.is_true(#why > 0, wrong)
+    end
+    for _, wrong in ipairs { "fast", 7 } do
+      t.contains(select(2, size.parse_rate(wrong)), "a rate such as")
+    end
+  end,
+
   ["a size counts by 1000 or by 1024 as its unit says"] = function(t)
     t.equal(size.parse "80 GB", 80000000000)
     t.equal(size.parse "10 GiB", 10737418240)

@@ -18,8 +18,8 @@ TEST_CASE("a first contact sends the agent, a second one finds it there") {
   CHECK(second->alive());
 }
 
-TEST_CASE("the agent is static and within its bound of 2 MiB") {
-  CHECK(std::filesystem::file_size(agent_program()) < (size_t{2} << 20));
+TEST_CASE("the agent is static and within its bound") {
+  CHECK(std::filesystem::file_size(agent_program()) < (size_t{5} << 19));  // a quarter is zstd
   std::ifstream file(agent_program(), std::ios::binary);
   std::string bytes((std::istreambuf_iterator<char>(file)), {});
   CHECK(bytes.find("/lib64/ld-linux") == std::string::npos);

@@ -223,7 +223,8 @@ TEST_CASE("a receiver that asks for what there is not, or for ever, is refused")
       int said = 0;
       auto next = [&]() -> std::string {
         ++said;
-        if (said == 1 || (for_ever && said < 100'000)) return frame_of(FrameType::plan, plan);
+        if (said == 1 || (for_ever && said < 100'000))
+          return frame_of(FrameType::plan, pack_batch(plan));
         return frame_of(FrameType::plan_end, std::move(Packer().number(1).number(1).out()));
       };
       Talker talker(next);
