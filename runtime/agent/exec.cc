@@ -1,9 +1,12 @@
 // The verb exec: a short command with its input and output on the channel.
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 
 #include "agent/child.h"
 #include "agent/guard.h"
@@ -93,6 +96,19 @@ std::unique_ptr<Activity> make_exec(Server& server, uint32_t channel, const Json
   if (started) return exec;
   server.finish(channel, error_answer(started.error()));
   return nullptr;
+}
+
+std::unique_ptr<Activity> make_own(Server& server, uint32_t channel, const std::string& word) {
+  char path[4096];
+  ssize_t size = ::readlink("/proc/self/exe", path, sizeof path);
+  if (size <= 0) {
+    server.finish(channel, error_answer(errno_error("find the agent's own program", errno)));
+    return nullptr;
+  }
+  const char* home = ::getenv("HOME");  // other commands have that of the instance
+  std::string own(path, static_cast<size_t>(size));
+  Json request = {{"command", {{"list", {own, word}}}}, {"env", {{"HOME", home ? home : ""}}}};
+  return make_exec(server, channel, request);
 }
 
 }  // namespace choline

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/direct.h"
 #include "agent/keeper.h"
 #include "agent/lease.h"
 #include "agent/server.h"
@@ -76,6 +77,15 @@ int main(int count, char** words) {
     if (arguments[0] == "lane" && arguments.size() == 1) {
       ::signal(SIGPIPE, SIG_IGN);
       return choline::hand_lane(STDIN_FILENO, STDOUT_FILENO).ok() ? 0 : 1;
+    }
+    if (arguments[0] == "admit" && arguments.size() == 1) return choline::admit_transfer();
+    if (arguments[0] == "dial" && arguments.size() == 1) return choline::dial_transfer();
+    if (arguments[0] == "admitted" && arguments.size() == 2) {
+      return choline::enter_admitted(std::string(arguments[1]));
+    }
+    if (arguments[0] == "sweep" && arguments.size() == 4) {
+      return choline::sweep_admitted(std::string(arguments[1]), std::string(arguments[2]),
+                                     arguments[3] == "1");
     }
     if (arguments[0] == "serve") return serve({arguments.begin() + 1, arguments.end()});
   } catch (const std::exception& broken) {

@@ -195,6 +195,8 @@ void Server::dispatch(uint32_t channel, const std::string& verb, const Json& req
   std::unique_ptr<Activity> activity;
   if (verb == "exec") {
     activity = make_exec(*this, channel, request);
+  } else if (verb == "admit" || verb == "dial") {
+    activity = make_own(*this, channel, verb);
   } else if (verb == "terminal") {
     activity = make_terminal(*this, channel, request);
   } else if (verb == "connect") {

@@ -91,6 +91,8 @@ class Server : private MuxHandler {
 };
 
 std::unique_ptr<Activity> make_exec(Server& server, uint32_t channel, const Json& request);
+// The verbs admit and dial: the agent's own program with that word, in the home of the login.
+std::unique_ptr<Activity> make_own(Server& server, uint32_t channel, const std::string& word);
 std::unique_ptr<Activity> make_terminal(Server& server, uint32_t channel, const Json& request);
 std::unique_ptr<Activity> make_connection(Server& server, uint32_t channel, const Json& request);
 std::unique_ptr<Activity> make_follow(Server& server, uint32_t channel, const Json& request);

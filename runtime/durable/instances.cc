@@ -78,6 +78,7 @@ struct Instances::Connection {
   Started opening;
   std::string root;  // of a jailed instance
   std::optional<AgentRoute> route;
+  std::optional<SshTarget> ssh;
   bool answered = false;         // at least once
   std::optional<double> spoken;  // ticks, when people were last told that it does not answer
 };
@@ -207,6 +208,7 @@ Co<Result<Instances::Client>> Instances::greet(Endpoint endpoint, std::string ta
   if (!booted) co_return by_ssh ? explain(endpoint.ssh, booted.error()) : booted.error();
   if (auto known = connections_.find(key); known != connections_.end()) {
     known->second->route = route_to(endpoint, booted->path);
+    if (by_ssh) known->second->ssh = endpoint.ssh;
   }
   Result<std::unique_ptr<AgentClient>> opened =
       co_await AgentClient::open(loop_, std::move(booted->link));
@@ -368,6 +370,11 @@ std::string Instances::true_path(const std::string& tag, const std::string& path
 std::optional<AgentRoute> Instances::route(const std::string& tag) {
   auto known = connections_.find(tag);
   return known == connections_.end() ? std::nullopt : known->second->route;
+}
+
+std::optional<SshTarget> Instances::ssh_target(const std::string& tag) {
+  auto known = connections_.find(tag);
+  return known == connections_.end() ? std::nullopt : known->second->ssh;
 }
 
 void Instances::drop(const std::string& tag) {

@@ -76,6 +76,8 @@ class Instances {
   // How the agent can be reached once more, beside its link: a shell there and the agent's program.
   // Known once linked; absent where no shell leads there.
   std::optional<AgentRoute> route(const std::string& tag);
+  // The host behind it; absent where no ssh leads there. Known once linked.
+  std::optional<SshTarget> ssh_target(const std::string& tag);
   // Closes the link; those who wait for one get an error.
   void drop(const std::string& tag);
 

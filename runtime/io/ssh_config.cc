@@ -163,7 +163,9 @@ Co<Result<SshConfigured>> SshConfig::look_up(SshTarget target) {
   if (!asked) co_return asked.error();
   for (const auto& [key, value] : *asked) {
     if (is_in(kNoMatter, key) || is_in(kFollowed, key)) continue;
-    if (values_of(*asked, key) != values_of(*usual_, key)) said.beyond = key;
+    if (values_of(*asked, key) == values_of(*usual_, key)) continue;
+    said.beyond = key;
+    if (key == "proxyjump" || key == "proxycommand") said.jumps = true;
   }
   auto first = [&](const char* key) {
     std::vector<std::string> values = values_of(*asked, key);

@@ -19,6 +19,7 @@ struct SshConfigured {
   std::vector<std::string> key_files;    // empty: the usual ones
   std::vector<std::string> known_files;  // empty: the usual ones
   bool only_those = false;               // IdentitiesOnly
+  bool jumps = false;                    // a jump host or a proxy leads there
   std::string beyond;  // a setting that only the ssh program follows: "proxycommand"; empty: none
 };
 

@@ -203,6 +203,24 @@ bool HostPins::has_any() const {
   });
 }
 
+std::vector<SshKey> HostPins::believed() const {
+  std::vector<SshKey> keys = given;
+  std::vector<SshKey> revoked;
+  for (const std::vector<KnownHostLine>* list : {&lines, &loose}) {
+    for (const KnownHostLine& line : *list) {
+      if (line.mark == KnownHostLine::Mark::revoked) revoked.push_back(line.key);
+      // Of the host on its usual port they count where nothing is known of this one.
+      bool counts = given.empty() && (list == &lines || !has_any());
+      bool is_new = std::find(keys.begin(), keys.end(), line.key) == keys.end();
+      if (line.mark == KnownHostLine::Mark::plain && counts && is_new) keys.push_back(line.key);
+    }
+  }
+  std::erase_if(keys, [&](const SshKey& key) {
+    return std::find(revoked.begin(), revoked.end(), key) != revoked.end();
+  });
+  return keys;
+}
+
 std::vector<std::string> HostPins::types() const {
   std::vector<std::string> types;
   auto add = [&](const std::string& type) {

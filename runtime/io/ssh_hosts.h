@@ -51,6 +51,8 @@ struct HostPins {
   std::vector<SshKey> given;         // by the provider that made the host; nothing else is believed
 
   bool has_any() const;
+  // The keys of which it must show one, but for those that another key vouches for.
+  std::vector<SshKey> believed() const;
   // Types of keys by which it can prove itself, best known first; empty: any.
   std::vector<std::string> types() const;
 };

@@ -161,6 +161,16 @@ Result<OwnSshKey> own_ssh_key(const std::string& config) {
   return own;
 }
 
+Result<OneTimeSshKey> one_time_ssh_key(const std::string& comment) {
+  Result<Halves> halves = make_halves();
+  if (!halves) return halves.error();
+  OneTimeSshKey key;
+  key.line = "ssh-ed25519 " + to_base64(public_blob(halves->open));
+  key.secret = private_text(*halves, comment);
+  wipe(halves->hidden);
+  return key;
+}
+
 Result<LoginKey> read_login_key(const std::string& path) {
   struct stat about {};
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

@@ -26,6 +26,13 @@ struct OwnSshKey {
 std::string own_ssh_key_path(const std::string& config);
 Result<OwnSshKey> own_ssh_key(const std::string& config);
 
+// One that lies nowhere, for a single login.
+struct OneTimeSshKey {
+  std::string line;    // "ssh-ed25519 AAAA…"
+  std::string secret;  // the private half, as in a file; whoever has it wipes it
+};
+Result<OneTimeSshKey> one_time_ssh_key(const std::string& comment);
+
 struct LoginKey {
   std::string path;
   SshKey key;              // type and blob; the blob is empty where only the private half tells it

@@ -156,6 +156,30 @@ Result<Ssh::Way> Ssh::open_by_program(const SshTarget& target, const std::string
   return way;
 }
 
+Co<Result<Ssh::Address>> Ssh::address(SshTarget target) {
+  std::string host = to_text(target);
+  Result<SshConfigured> said = co_await configuration_.look_up(target);
+  if (!said) co_return said.error();
+  if (!target.jump.empty() || said->jumps) {
+    co_return Error(ErrorKind::unsupported, host + " is reached through another host");
+  }
+  SshTarget place = target;
+  if (!said->host.empty()) place.host = said->host;
+  if (place.user.empty()) place.user = said->user;
+  if (place.port == 0) place.port = said->port;
+  Address found{
+      place.host, place.user.empty() ? login_name() : place.user, place.port ? place.port : 22, {}};
+  std::vector<std::string> files = known_files(said->known_files);
+  for (const char* file : {"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}) {
+    files.emplace_back(file);
+  }
+  for (const SshKey& key : host_pins(place, files).believed()) found.keys.push_back(to_text(key));
+  if (found.keys.empty()) {
+    co_return Error(ErrorKind::unsupported, "no host key of " + host + " is known by itself");
+  }
+  co_return found;
+}
+
 // The choice --------------------------------------------------------------------------------------
 
 void Ssh::choose(const SshTarget& target, Choice choice) {

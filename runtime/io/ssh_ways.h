@@ -42,6 +42,15 @@ class Ssh {
   };
   Result<Program> program(const SshTarget& target, const std::string& command);
 
+  // Where another computer finds the host, and the keys by which it knows it: those that this one
+  // goes by. An error says why there is no such way.
+  struct Address {
+    std::string host, user;
+    int port = 0;
+    std::vector<std::string> keys;  // "ssh-ed25519 AAAA…"
+  };
+  Co<Result<Address>> address(SshTarget target);
+
   // The command's stdin and stdout: a stream, or the program that will be one.
   struct Way {
     std::unique_ptr<Ssh2Stream> stream;

@@ -26,6 +26,13 @@ struct Folders {  // XDG, resolved once; see docs/design/state.md
   std::string config, state, cache, executable, agent, share;
 };
 
+// How two instances reach each other, as far as that was tried.
+struct DirectMemory {
+  bool receiver_dials = false;  // the way that worked last
+  std::string why;              // neither worked
+  double until = 0;             // ticks; then it is tried again
+};
+
 // The Lua task that makes the present call. Read it before the first suspension of a coroutine.
 struct Caller {
   std::string task;      // "main.train"
@@ -60,6 +67,8 @@ struct Services {
   std::map<std::string, std::shared_ptr<Event>> syncs_under_way;
   // What tells of changes, between two steps of a sync that goes on.
   std::map<std::string, std::shared_ptr<SyncWatches>> watches;
+  // Of transfers between two instances, by both tags.
+  std::map<std::string, DirectMemory> direct;
   // How far each is, by its name: what native.transfer.progress tells.
   std::map<std::string, Json> transfers;
   // What outside tasks have passed to the run, by kind, until a step of the run takes it.

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "durable/owned_run.h"
 #include "loop/await.h"
+#include "native/direct.h"
 #include "native/module.h"
 #include "native/transfer.h"
 #include "store/store.h"
@@ -19,6 +20,7 @@ namespace choline {
 namespace {
 
 constexpr double kShowEvery = 0.25;  // seconds
+constexpr int kDirectTries = 2;      // of a connection between two instances that breaks
 
 SyncOptions options_of(const Json& fields) {
   SyncOptions options;
@@ -147,9 +149,45 @@ Co<Result<Json>> move_checkpoints(Services& services, Json fields, std::string f
   co_return told;
 }
 
-Co<Result<Json>> move_tree(Services& services, Json fields, Shown& shown) {
+Result<Json> finish_tree(const Json& fields, Shown& shown, const SyncReport& report) {
+  shown.end(report.failed.empty() ? "done" : "failed", &report);
+  if (!report.failed.empty()) return some_failed(text_field(fields, "name"), report);
+  return report_json(report, field(fields, "dry_run") == true, shown.seconds());
+}
+
+// Between two instances without a way through here. Nothing: it must go through here, and `why`
+// says what for.
+Co<std::optional<Result<Json>>> move_between(Services& services, Json fields, Shown& shown,
+                                             std::string& why) {
+  Result<TransferSide> from = co_await reach_side(services, field(fields, "from"));
+  if (!from) co_return Result<Json>(from.error());
+  Result<TransferSide> to = co_await reach_side(services, field(fields, "to"));
+  if (!to) co_return Result<Json>(to.error());
+  if (!from->agent || !to->agent) {
+    why = "one side is here";
+    co_return std::nullopt;
+  }
+  SyncProgressFn progress = [&shown](const SyncProgress& now) { shown.progress(now); };
   SyncOptions options = options_of(fields);
-  std::string name = text_field(fields, "name");
+  DirectMove direct = co_await move_directly(services, *from, *to, std::move(options), progress);
+  why = direct.why;
+  if (!direct.report) co_return std::nullopt;
+  if (!direct.report->ok()) co_return Result<Json>(direct.report->error());
+  Result<Json> told = finish_tree(fields, shown, **direct.report);
+  if (told) (*told)["direct"] = true;
+  co_return told;
+}
+
+Co<Result<Json>> move_tree(Services& services, Json fields, Shown& shown, int tries) {
+  SyncOptions options = options_of(fields);
+  std::string relayed;
+  bool direct = field(fields, "direct") == true;
+  if (direct && tries > kDirectTries) {
+    relayed = "the connection between the two broke";
+  } else if (direct) {
+    std::optional<Result<Json>> moved = co_await move_between(services, fields, shown, relayed);
+    if (moved) co_return *moved;
+  }
   Result<TransferSide> from = co_await open_side(services, field(fields, "from"));
   if (!from) co_return from.error();
   Result<TransferSide> to = co_await open_side(services, field(fields, "to"));
@@ -159,9 +197,9 @@ Co<Result<Json>> move_tree(Services& services, Json fields, Shown& shown) {
   Result<SyncReport> report =
       co_await sync_files(services.loop, std::move(source), std::move(target), options, progress);
   if (!report) co_return report.error();
-  shown.end(report->failed.empty() ? "done" : "failed", &*report);
-  if (!report->failed.empty()) co_return some_failed(name, *report);
-  co_return report_json(*report, options.dry_run, shown.seconds());
+  Result<Json> told = finish_tree(fields, shown, *report);
+  if (told && !relayed.empty()) (*told)["relayed"] = relayed;
+  co_return told;
 }
 
 Co<Result<Json>> move_both_ways(Services& services, Json fields, Shown& shown) {
@@ -307,7 +345,7 @@ Co<Result<Json>> move_files(Services& services, Json fields) {
   for (int tries = 1;; ++tries) {
     Co<Result<Json>> moving =
         field(fields, "two_way") == true ? move_both_ways(services, fields, shown)
-        : folder->empty()                ? move_tree(services, fields, shown)
+        : folder->empty()                ? move_tree(services, fields, shown, tries)
                                          : move_checkpoints(services, fields, *folder, shown);
     Result<Json> moved = co_await moving;
     bool broken = !moved && moved.error().kind == ErrorKind::lost && tries < 5;
@@ -317,21 +355,21 @@ Co<Result<Json>> move_files(Services& services, Json fields) {
   }
 }
 
-Co<Result<TransferSide>> open_side(Services& services, Json side) {
+Co<Result<TransferSide>> reach_side(Services& services, Json side) {
   TransferSide opened;
   opened.path = text_field(side, "path");
   if (opened.path.empty())
     co_return Error(ErrorKind::invalid, "native.transfer: a side has no path");
   std::string tag = text_field(side, "tag");
+  opened.tag = tag;
+  opened.label = text_field(side, "label");
+  if (opened.label.empty()) opened.label = tag;
   if (tag.empty()) co_return opened;
   Result<Instances*> instances = services.instances();
   if (!instances) co_return instances.error();
   Result<Instances::Client> agent = co_await (*instances)->reach(tag);
   if (!agent) co_return agent.error();
   opened.path = (*instances)->true_path(tag, opened.path);
-  Result<std::unique_ptr<Channel>> channel = open_transfer_channel(**agent);
-  if (!channel) co_return channel.error();
-  opened.channel = std::move(*channel);
   if (std::optional<AgentRoute> route = (*instances)->route(tag)) {
     opened.lanes = shell_lanes({route->shell.argv, route->shell.env, route->shell.clean_env,
                                 route->shell.dir, route->agent});
@@ -349,6 +387,15 @@ SyncEnd end_of(TransferSide& side) {
   end.lanes = side.lanes;
   end.squeezes = side.squeezes;
   return end;
+}
+
+Co<Result<TransferSide>> open_side(Services& services, Json side) {
+  Result<TransferSide> reached = co_await reach_side(services, std::move(side));
+  if (!reached || !reached->agent) co_return reached;
+  Result<std::unique_ptr<Channel>> channel = open_transfer_channel(*reached->agent);
+  if (!channel) co_return channel.error();
+  reached->channel = std::move(*channel);
+  co_return reached;
 }
 
 NativeModule transfer_module() {

@@ -13,13 +13,15 @@
 namespace choline {
 
 struct TransferSide {
-  std::string path;
+  std::string tag, path;
+  std::string label;                 // for people
   Instances::Client agent;           // keeps the link open while the transfer goes on
   std::unique_ptr<Channel> channel;  // null: here
   LaneOpener lanes;
   bool squeezes = false;  // its agent has zstd
 };
-// `side`: {tag, path} as Lua gives it.
+// `side`: {tag, path, label} as Lua gives it. The first opens no channel yet.
+Co<Result<TransferSide>> reach_side(Services& services, Json side);
 Co<Result<TransferSide>> open_side(Services& services, Json side);
 // Takes the channel; `side` must stay until the transfer is over.
 SyncEnd end_of(TransferSide& side);

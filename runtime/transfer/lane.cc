@@ -5,16 +5,14 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstddef>
-#include <cstring>
 #include <map>
 
 #include "base/random.h"
+#include "transfer/named_socket.h"
 
 namespace choline {
 
@@ -26,21 +24,8 @@ constexpr char kTaken = 'k';
 constexpr int kGreetingPatience = 10'000;  // milliseconds
 constexpr int kLaneBuffer = 1 << 20;       // asked for; the kernel may give less
 
-// A name without a place in the file system: nothing is left behind by what is killed. Who may
-// connect is decided by user and secret, not by the name.
-socklen_t lane_address(const std::string& id, sockaddr_un& address) {
-  address = {};
-  address.sun_family = AF_UNIX;
-  std::string name = std::string(1, '\0') + "choline-lane-" + id;
-  name.copy(address.sun_path, sizeof address.sun_path);
-  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
-}
-
-// The far end of a unix socket belongs to our user.
-bool is_ours(int socket) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
+std::string lane_name(const std::string& id) {
+  return "choline-lane-" + id;
 }
 
 void widen(int fd) {
@@ -48,45 +33,6 @@ void widen(int fd) {
   (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
   (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
   (void)fcntl(fd, F_SETPIPE_SZ, kLaneBuffer);
-}
-
-bool send_descriptors(int socket, int in, int out, std::string_view greeting) {
-  std::string text(greeting);
-  iovec part{text.data(), text.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* head = CMSG_FIRSTHDR(&message);
-  head->cmsg_level = SOL_SOCKET;
-  head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(2 * sizeof(int));
-  int both[2] = {in, out};
-  std::memcpy(CMSG_DATA(head), both, sizeof both);
-  return sendmsg(socket, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
-}
-
-// What was handed over, or nothing: whatever came is closed then.
-bool take_descriptors(int socket, std::string& greeting, UniqueFd& in, UniqueFd& out) {
-  greeting.resize(kLaneGreeting);
-  iovec part{greeting.data(), greeting.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  cmsghdr* head = got < 0 ? nullptr : CMSG_FIRSTHDR(&message);
-  if (!head || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) return false;
-  size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-  int both[2] = {-1, -1};
-  std::memcpy(both, CMSG_DATA(head), std::min<size_t>(count, 2) * sizeof(int));
-  in.reset(both[0]);
-  out.reset(both[1]);
-  return got == static_cast<ssize_t>(kLaneGreeting) && count == 2;
 }
 
 // The number in a greeting with this key.
@@ -213,7 +159,7 @@ class Taken : public LaneSource {
     pollfd polls[2] = {{caller.get(), POLLIN, 0}, {over_.fd(), POLLIN, 0}};
     if (poll(polls, 2, kGreetingPatience) <= 0 || !polls[0].revents) return;
     auto pipe = std::make_shared<LanePipe>();  // shared: std::function copies what it holds
-    std::string greeting;
+    std::string greeting(kLaneGreeting, '\0');
     if (!take_descriptors(caller.get(), greeting, pipe->in, pipe->out)) return;
     if (!read_greeting(greeting, key_, pipe->number)) return;
     pipe->holder = std::make_shared<UniqueFd>(std::move(caller));
@@ -326,13 +272,9 @@ std::unique_ptr<LaneSource> dial_lanes(LaneOpener opener, LaneKey key) {
 
 std::unique_ptr<LaneSource> take_lanes(const LaneKey& key) {
   bool fine = key.id.size() == kIdLength && key.secret.size() == kSecretLength;
-  UniqueFd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address;
-  socklen_t size = lane_address(key.id.substr(0, kIdLength), address);
-  fine = fine && listener &&
-         bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-         listen(listener.get(), static_cast<int>(kMostLanes)) == 0;
   if (!fine) return nullptr;
+  UniqueFd listener = listen_by_name(lane_name(key.id), static_cast<int>(kMostLanes));
+  if (!listener) return nullptr;
   return std::make_unique<Taken>(key, std::move(listener));
 }
 
@@ -346,14 +288,9 @@ Status hand_lane(int in, int out) {
     if (*got == 0) return Error(ErrorKind::lost, "transfer: nobody wants this lane");
     at += *got;
   }
-  UniqueFd desk(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address;
-  socklen_t size = lane_address(greeting.substr(0, kIdLength), address);
-  if (status.ok() &&
-      (!desk || connect(desk.get(), reinterpret_cast<sockaddr*>(&address), size) != 0)) {
-    status = errno_error("transfer: reach the transfer of a lane", errno);
-  }
   if (!status.ok()) return status;
+  UniqueFd desk = call_by_name(lane_name(greeting.substr(0, kIdLength)));
+  if (!desk) return errno_error("transfer: reach the transfer of a lane", errno);
   if (!is_ours(desk.get()) || !send_descriptors(desk.get(), in, out, greeting)) {
     return Error(ErrorKind::refused, "transfer: the transfer of a lane is not ours");
   }

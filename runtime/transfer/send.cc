@@ -215,7 +215,7 @@ Result<SyncReport> send_tree(FrameReader& in, FrameWriter& out, const std::strin
   return peer_reason(in, std::move(report).error());
 }
 
-Status write_request(FrameWriter& out, const TransferRequest& asked) {
+Json to_json(const TransferRequest& asked) {
   Json request = Json::object();
   request["magic"] = "choline-files";
   request["version"] = kTransferVersion;
@@ -229,7 +229,11 @@ Status write_request(FrameWriter& out, const TransferRequest& asked) {
   }
   request["path"] = asked.path;
   request["options"] = to_json(asked.options);
-  Status status = out.put_json(FrameType::request, request);
+  return request;
+}
+
+Status write_request(FrameWriter& out, const TransferRequest& asked) {
+  Status status = out.put_json(FrameType::request, to_json(asked));
   return status.ok() ? out.flush() : status;
 }
 

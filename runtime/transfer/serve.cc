@@ -59,6 +59,36 @@ std::unique_ptr<LaneSource> lanes_of(const Json& request) {
   return take_lanes(LaneKey{string_field(asked, "id"), string_field(asked, "secret")});
 }
 
+Status check_version(const Json& request) {
+  Json version = request.value("version", Json());
+  if (string_field(request, "magic") == "choline-files" && version == Json(kTransferVersion)) {
+    return done();
+  }
+  return Error(ErrorKind::unsupported, "transfer: this end speaks version " +
+                                           std::to_string(kTransferVersion) +
+                                           ", the other asked for " + to_text(version));
+}
+
+Result<SyncReport> serve_tree(FrameReader& in, FrameWriter& out, const Json& request,
+                              const ServeOptions& serve, SessionHooks hooks) {
+  Result<SyncOptions> options = sync_options_from_json(request.value("options", Json::object()));
+  std::string role = string_field(request, "role");
+  Status known = options.ok() ? done() : Status(options.error());
+  if (known.ok() && role != "send" && role != "receive") {
+    known = protocol_error("the unknown role '" + role + "'");
+  }
+  if (!known.ok()) {
+    tell_failure(out, known.error());
+    return known.error();
+  }
+  if (!can_squeeze()) options->packing = Packing::never;
+  std::string path = place_of(string_field(request, "path"), serve);
+  std::unique_ptr<LaneSource> lanes = lanes_of(request);
+  hooks.lanes = lanes.get();
+  return role == "send" ? send_tree(in, out, path, *options, hooks)
+                        : receive_tree(in, out, path, *options, hooks);
+}
+
 }  // namespace
 
 Status serve_transfer(Stream& stream, const ServeOptions& serve) {
@@ -70,36 +100,32 @@ Status serve_transfer(Stream& stream, const ServeOptions& serve) {
     tell_failure(out, error);
     return error;
   }
-  Json version = request->value("version", Json());
-  if (string_field(*request, "magic") != "choline-files" || version != Json(kTransferVersion)) {
-    Error error(ErrorKind::unsupported, "transfer: this end speaks version " +
-                                            std::to_string(kTransferVersion) +
-                                            ", the other asked for " + to_text(version));
-    tell_failure(out, error);
-    return error;
+  Status version = check_version(*request);
+  if (!version.ok()) {
+    tell_failure(out, version.error());
+    return version;
   }
-  Result<SyncOptions> options = sync_options_from_json(request->value("options", Json::object()));
-  if (!options.ok()) {
-    tell_failure(out, options.error());
-    return options.error();
-  }
-  if (!can_squeeze()) options->packing = Packing::never;
   std::string path = place_of(string_field(*request, "path"), serve);
   std::string role = string_field(*request, "role");
   if (role == "checkpoints") return serve_checkpoints(out, path);
   if (role == "manifests") return serve_manifests(out, path, request->value("names", Json()));
   if (role == "two-way") return serve_side(in, out, path, *request);
-  if (role != "send" && role != "receive") {
-    Error error = protocol_error("the unknown role '" + role + "'");
-    tell_failure(out, error);
-    return error;
+  Result<SyncReport> report = serve_tree(in, out, *request, serve, {});
+  return report.ok() ? done() : Status(std::move(report).error());
+}
+
+Result<SyncReport> serve_given(Stream& stream, const Json& request, const ServeOptions& serve,
+                               std::function<void(const SyncProgress&)> progress) {
+  FrameReader in(stream);
+  FrameWriter out(stream);
+  Status version = request.is_object() ? check_version(request) : protocol_error("a bad request");
+  if (!version.ok()) {
+    tell_failure(out, version.error());
+    return version.error();
   }
   SessionHooks hooks;
-  std::unique_ptr<LaneSource> lanes = lanes_of(*request);
-  hooks.lanes = lanes.get();
-  Result<SyncReport> report = role == "send" ? send_tree(in, out, path, *options, hooks)
-                                             : receive_tree(in, out, path, *options, hooks);
-  return report.ok() ? done() : Status(std::move(report).error());
+  hooks.progress = std::move(progress);
+  return serve_tree(in, out, request, serve, std::move(hooks));
 }
 
 int serve_transfer(int in, int out, const ServeOptions& options) {

@@ -34,6 +34,7 @@ struct TransferRequest {
   std::vector<std::string> names;  // of the checkpoints whose manifests are asked for
   LaneKey lanes;                   // unset: there will be none
 };
+Json to_json(const TransferRequest& request);
 Status write_request(FrameWriter& out, const TransferRequest& request);
 
 // After an error: the peer's own words where it has sent any, else `error`. A failed write means

@@ -30,6 +30,7 @@ local function to_json(done)
   local out <const> = counts(done)
   out.skipped = native.json.array(done.skipped or {})
   out.failed = native.json.array(done.failed or {})
+  out.direct, out.relayed = done.direct, done.relayed
   if done.conflicts then out.conflicts = native.json.array(done.conflicts) end
   if done.plan then out.plan = native.json.array(done.plan) end
   return out
@@ -68,6 +69,14 @@ local function tell(arguments, context, done)
   say_each(context, "failed:", done.failed)
 end
 
+--- Once for each reason: a transfer that goes on has it every time.
+local function say_relayed(context, done, last)
+  if done.relayed and done.relayed ~= last then
+    context.say("not directly, but through here: " .. done.relayed)
+  end
+  return done.relayed
+end
+
 local function has_moved(done)
   return done.files > 0 or done.deleted > 0 or #(done.conflicts or {}) > 0
 end
@@ -87,6 +96,7 @@ local function once(fields, arguments, context)
     return native.transfer.sync(fields)
   end)
   if ok then
+    fields.relayed = say_relayed(context, done)
     tell(arguments, context, done)
     return 0
   end
@@ -115,6 +125,7 @@ local function follow(fields, arguments, context)
         context.say(("changes cannot be told here, so it looks every few seconds: %s")
           :format(done.looking))
       end
+      fields.relayed = say_relayed(context, done, fields.relayed)
       if has_moved(done) then tell(arguments, context, done) end
     end
     fields.told, fields.looking = why and why.message, ok and done.looking or fields.looking
@@ -127,11 +138,12 @@ local function request(direction, arguments, from, to)
     name = direction, from = from, to = to, exclude = arguments.exclude,
     include_ignored = arguments.include_ignored or direction == "pull",
     delete = arguments.delete, dry_run = arguments.dry_run, compare = arguments.compare,
-    two_way = arguments.two_way, limit = arguments.limit, links = arguments.links,
+    two_way = arguments.two_way, direct = arguments.direct, limit = arguments.limit,
+    links = arguments.links,
   }
 end
 
-local function check(direction, arguments, from)
+local function check(direction, arguments, from, to)
   local goes_on <const> = arguments.watch or arguments.every
   if goes_on and arguments.dry_run then
     failure.raise("invalid",
@@ -145,6 +157,14 @@ local function check(direction, arguments, from)
   if arguments.links and arguments.links < 1 then
     failure.raise("invalid", "choline %s: --links is 1 or more, got %d", direction, arguments.links)
   end
+  if arguments.direct and arguments.two_way then
+    failure.raise("invalid", "choline %s: --two-way goes through here; leave out --direct",
+      direction)
+  end
+  if arguments.direct and not (from.tag and to.tag) then
+    failure.raise("invalid", "choline %s: --direct is for two far places; one of these is here",
+      direction)
+  end
   if not from.tag and not arguments.two_way and not native.fs.stat(from.path) then
     failure.raise("not_found", "there is nothing at %s", arguments.from)
   end
@@ -154,7 +174,7 @@ end
 ---@async
 function M.run(direction, arguments, context)
   local from <const>, to <const>, doubts <const> = sides(arguments)
-  check(direction, arguments, from)
+  check(direction, arguments, from, to)
   local fields <const> = request(direction, arguments, from, to)
   -- a name that is neither an instance nor a host deserves both halves of the story
   local ok <const>, result <const> = pcall(once, fields, arguments, context)

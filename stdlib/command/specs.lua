@@ -290,14 +290,19 @@ return {
       .. "them. Only what differs is sent; what .gitignore and .cholineignore name is left out, unless "
       .. "--include-ignored. Nothing is deleted without --delete. With --two-way changes and deletions "
       .. "at either side reach the other; what changed at both is kept twice, FROM's version under its "
-      .. "name and TO's as NAME.conflict-SIDE-TIME. The first time nothing is deleted.",
+      .. "name and TO's as NAME.conflict-SIDE-TIME. The first time nothing is deleted. Between two "
+      .. "instances or hosts the files pass through here, unless --direct: one then logs in to the other, "
+      .. "with a key that serves once.",
     arguments = { { name = "FROM", complete = "file",
       help = "a path here, NAME:/path, [user@]host:/path or ssh://user@host:port/path" },
       { name = "TO", complete = "file", help = "likewise" } },
     options = { of_run, { name = "two-way", short = "2", help = "changes go both ways" },
+      { name = "direct",
+        help = "from one far place straight to the other, where they can reach it" },
       table.unpack(transfers) },
     examples = { { "choline sync notes me@lab:notes --two-way --watch", "the same notes at both" },
       { "choline sync . gpu:/work --delete", "gpu:/work becomes what is here" },
+      { "choline sync gpu:/work/out lab:/data/out --direct", "not through here" },
       { "choline sync me@lab:/results ./results --dry-run --json", "for a program" } },
     exits = transfer_exits },
   { name = "auth", group = "Instances", summary = "store credentials and secrets, and try them",

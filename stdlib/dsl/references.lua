@@ -56,12 +56,20 @@ end
 --- Checkpoints go one way, and what both sides may delete needs no word for it.
 local function check_two_way(reading, sync)
   if not sync.fields.two_way then return end
-  for _, other in ipairs { "delete", "checkpoints", "keep" } do
+  for _, other in ipairs { "delete", "checkpoints", "keep", "direct" } do
     if sync.fields[other] then
       tell(reading, sync, { other },
         ('a sync that is two_way has no "%s"'):format(other), false)
     end
   end
+end
+
+--- Only two instances have a way past here.
+local function check_direct(reading, sync, from, to)
+  if not sync.fields.direct or (from.instance and to.instance) then return end
+  tell(reading, sync, { "direct" },
+    ('sync "%s" has one side here, so its files come here; "direct" is for two instances')
+    :format(sync.name))
 end
 
 local function check_sync(reading, index, sync)
@@ -80,6 +88,7 @@ local function check_sync(reading, index, sync)
       :format(what, from.instance), false)
   end
   check_two_way(reading, sync)
+  check_direct(reading, sync, from, to)
   sync.fields.instance = to.instance or from.instance
   sync.fields.direction = to.instance and "push" or "pull"
 end

@@ -121,6 +121,8 @@ M.list = {
           .. "the version at `from` keeps its name, the other becomes NAME.conflict-SIDE-TIME. Where "
           .. "nothing is remembered, as on a new instance, nothing is deleted",
         example = "true" },
+      { name = "direct", type = "boolean", default = false, example = "true",
+        help = "between two instances: straight, where one can log in to the other; else through here" },
       { name = "exclude", type = "strings",
         help = "patterns of files to leave out, as in .gitignore",
         example = '{ "*.pt", "data/" }' },

@@ -35,6 +35,8 @@ M.catalogue = {
     help = "a file changed at both sides of a two-way sync; both versions are kept" },
   { name = "sync_looks",
     help = "changes cannot be told at a place; the sync looks every few seconds instead" },
+  { name = "sync_relayed",
+    help = "a direct sync passes through here, as neither instance reaches the other" },
   { name = "sync_recovered", help = "a repeated sync that had failed works again" },
   { name = "checkpoint_pulled", help = "a complete checkpoint is here, and verified" },
   { name = "checkpoint_repeated",

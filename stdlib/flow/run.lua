@@ -78,7 +78,7 @@ end
 function M.context(program, options)
   local ctx <const> = setmetatable({
     program = program, run = options.run, params = program.values or {}, attempts = {}, counts = {},
-    states = {}, ended = {}, outcomes = {}, set = {}, sealed = {}, box = pipeline.box,
+    states = {}, ended = {}, outcomes = {}, set = {}, sealed = {}, relayed = {}, box = pipeline.box,
     state = "running", row = options.row, children = {}, on_stop = options.stop,
   }, Context)
   ctx.restarted = values.restarted(options.events or {})

@@ -88,8 +88,8 @@ local function request(ctx, live, sync)
     delete = fields.delete, include_ignored = fields.include_ignored, checkpoints = checkpoints,
     limit = fields.limit, links = fields.links,
   }
-  if fields.two_way then
-    asked.two_way = true
+  asked.two_way, asked.direct = fields.two_way or nil, fields.direct or nil
+  if fields.two_way or fields.direct then
     from.label, to.label = fields.from.instance or "here", fields.to.instance or "here"
   end
   if checkpoints and from.tag and not to.tag then
@@ -113,6 +113,12 @@ local function tell(ctx, live, sync, done)
   for _, conflict in ipairs(done.conflicts or {}) do
     ctx.events:emit("sync_conflict", {
       sync = sync.name, instance = live.name, path = conflict.path, kept = conflict.kept,
+    })
+  end
+  if done.relayed and ctx.relayed[sync.name] ~= done.relayed then
+    ctx.relayed[sync.name] = done.relayed
+    ctx.events:emit("sync_relayed", {
+      sync = sync.name, instance = live.name, why = done.relayed,
     })
   end
   if done.looking then

@@ -2,7 +2,7 @@
 -- The words of a cholfile, for editors. Made by scripts/reference from stdlib/dsl/words.lua.
 
 ---@alias FailureKind "preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"|"failed"|"invalid"|"not_found"|"conflict"|"io"|"refused"|"transient"|"unsupported"|"divergence"
----@alias EventKind "run_started"|"run_resumed"|"run_updated"|"run_done"|"run_failed"|"run_stopped"|"task_started"|"attempt_started"|"condition_met"|"task_done"|"failed"|"skipped"|"setup_done"|"offer_failed"|"instance_rented"|"instance_ready"|"instance_released"|"instance_kept"|"release_failed"|"sync_done"|"sync_failed"|"sync_conflict"|"sync_looks"|"sync_recovered"|"checkpoint_pulled"|"checkpoint_repeated"|"checkpoint_dropped"|"checkpoint_pushed"|"retrying"|"failed_over"|"pause_requested"|"pause_secured"|"pause_refused"|"pause_held"|"set_requested"|"param_set"|"paused"|"resumed"|"task_stopped"|"schedule_set"|"schedule_fired"|"schedule_missed"|"schedule_skipped"|"schedule_run_begun"|"schedule_run_ended"|"schedule_cancelled"|"schedule_cancel_requested"|"pipeline_started"|"pipeline_done"|"command_done"|"handler_failed"|"log"|"preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"
+---@alias EventKind "run_started"|"run_resumed"|"run_updated"|"run_done"|"run_failed"|"run_stopped"|"task_started"|"attempt_started"|"condition_met"|"task_done"|"failed"|"skipped"|"setup_done"|"offer_failed"|"instance_rented"|"instance_ready"|"instance_released"|"instance_kept"|"release_failed"|"sync_done"|"sync_failed"|"sync_conflict"|"sync_looks"|"sync_relayed"|"sync_recovered"|"checkpoint_pulled"|"checkpoint_repeated"|"checkpoint_dropped"|"checkpoint_pushed"|"retrying"|"failed_over"|"pause_requested"|"pause_secured"|"pause_refused"|"pause_held"|"set_requested"|"param_set"|"paused"|"resumed"|"task_stopped"|"schedule_set"|"schedule_fired"|"schedule_missed"|"schedule_skipped"|"schedule_run_begun"|"schedule_run_ended"|"schedule_cancelled"|"schedule_cancel_requested"|"pipeline_started"|"pipeline_done"|"command_done"|"handler_failed"|"log"|"preempted"|"lost"|"crashed"|"oom"|"stalled"|"setup_failed"|"no_capacity"|"quota"|"auth"|"price"|"timeout"|"budget"|"checkpoint_invalid"|"cancelled"
 ---@alias Chooser "cheapest"|"fastest"|"most_reliable"
 ---@class Sync
 ---@class Task
@@ -130,6 +130,9 @@ function LiveInstance:destroy() end
 --- version at `from` keeps its name, the other becomes NAME.conflict-SIDE-TIME. Where nothing is
 --- remembered, as on a new instance, nothing is deleted. Default: false.
 ---@field two_way? boolean
+--- between two instances: straight, where one can log in to the other; else through here.
+--- Default: false.
+---@field direct? boolean
 ---@field exclude? string|string[]  patterns of files to leave out, as in .gitignore.
 ---@field include_ignored? boolean  also send what .gitignore names. Default: false.
 ---@field delete? boolean  delete at the target what is not at the source. Default: false.

@@ -453,8 +453,9 @@ native.transfer = {}
 --- `again` when they differ; all but the newest `keep` of the run and those `in_use` are removed
 --- here (`dropped`). With `two_way` both sides become what they agreed on last and what changed
 --- since at either; their `label`s are in the names of `conflicts`, { path, side, kept }.
----@param fields { name: string, from: table, to: table, exclude?: string[], delete?: boolean, checkpoints?: boolean, include_ignored?: boolean, dry_run?: boolean, compare?: boolean, before?: table[], keep?: integer, in_use?: string[], two_way?: boolean, limit?: integer, links?: integer }
----@return { files: integer, bytes: integer, deleted: integer, unchanged: integer, skipped: { path: string, why: string }[], seconds: number, plan: table[]|nil, sealed: { name: string, step: number|nil, bytes: integer, mtime: number, digest: string }[]|nil, damaged: { name: string, why: string }[]|nil, dropped: string[]|nil, again: integer|nil }
+--- With `direct` two instances move the files without us where they can; `relayed` says why not.
+---@param fields { name: string, from: table, to: table, direct?: boolean, exclude?: string[], delete?: boolean, checkpoints?: boolean, include_ignored?: boolean, dry_run?: boolean, compare?: boolean, before?: table[], keep?: integer, in_use?: string[], two_way?: boolean, limit?: integer, links?: integer }
+---@return { files: integer, bytes: integer, deleted: integer, unchanged: integer, skipped: { path: string, why: string }[], seconds: number, direct: true|nil, relayed: string|nil, plan: table[]|nil, sealed: { name: string, step: number|nil, bytes: integer, mtime: number, digest: string }[]|nil, damaged: { name: string, why: string }[]|nil, dropped: string[]|nil, again: integer|nil }
 function native.transfer.sync(fields) end
 --- class idempotent. The same every `fields.every` seconds, or `on_change`, until something moved
 --- or failed; a source that is not there yet, and a failure with the message `fields.told`, are

@@ -159,6 +159,9 @@ function say.sync_looks(data)
   return ("sync %s: changes cannot be told, so it looks every few seconds: %s"):format(data.sync,
     data.why)
 end
+function say.sync_relayed(data)
+  return ("sync %s: not directly, but through here: %s"):format(data.sync, data.why)
+end
 function say.sync_recovered(data) return ("sync %s: works again"):format(data.sync) end
 function say.checkpoint_pulled(data)
   return ("checkpoint %s%s is here"):format(data.checkpoint, step_text(data))

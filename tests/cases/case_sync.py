@@ -7,8 +7,7 @@ import signal
 import subprocess
 import time
 
-from harness import Case
-from sshd import Sshd
+from moving import Moving
 
 HOLDS = """
 instance "box" { from = { here {} } }
@@ -17,42 +16,6 @@ sync "code" { from = "Cholfile.lua", to = "box:/work/" }
 task "hold" { on = "box", run = "touch up; until test -e over; do sleep 0.1; done" }
 task "too" { on = "other", run = "until test -e /work/over; do sleep 0.1; done" }
 """
-
-
-class Moving(Case):
-    def setUp(self):
-        super().setUp()
-        self.hosts = []
-        self.socket = self.sandbox / "keys"
-        keeper = subprocess.Popen(["ssh-agent", "-D", "-a", self.socket],
-                                  stdout=subprocess.DEVNULL)
-        self.addCleanup(keeper.wait)
-        self.addCleanup(keeper.kill)
-        self.wait_until(self.socket.exists, "the agent of keys")
-
-    def environment(self, **more):
-        return super().environment(SSH_AUTH_SOCK=str(self.socket), **more)
-
-    def host(self, *lines):
-        host = Sshd(self.sandbox / f"host{len(self.hosts)}", *lines)
-        self.hosts.append(host)
-        self.addCleanup(host.stop)
-        subprocess.run(["ssh-add", "-q", host.key], check=True, env=self.environment())
-        return host
-
-    def at(self, host, path):
-        return f"ssh://127.0.0.1:{host.port}{path}"
-
-    def tree(self, folder):
-        """Path, kind and contents of all below a folder."""
-        out = {}
-        for path in sorted(folder.rglob("*")):
-            name = str(path.relative_to(folder))
-            if path.is_symlink():
-                out[name] = os.readlink(path)
-            else:
-                out[name] = None if path.is_dir() else path.read_bytes()
-        return out
 
 
 class Hosts(Moving):
@@ -227,7 +190,12 @@ class Watching(Moving):
         running.process.wait()
 
     def until_equal(self, one, two):
-        self.wait_until(lambda: self.tree(one) == self.tree(two), "both trees to be equal")
+        def are_equal():
+            try:
+                return self.tree(one) == self.tree(two)
+            except FileNotFoundError:  # it moves while it is read
+                return False
+        self.wait_until(are_equal, "both trees to be equal")
 
     def test_what_changes_here_is_there_soon(self):
         host = self.host()

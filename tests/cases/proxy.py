@@ -50,6 +50,10 @@ class Proxy:
         total, now = self.set("count").split()
         return int(total), int(now)
 
+    def bytes(self):
+        """How many have gone through, both ways together."""
+        return int(self.set("bytes"))
+
     def stop(self):
         self.process.stdin.close()
         self.process.stdout.close()

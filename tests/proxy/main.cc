@@ -37,6 +37,7 @@ the start or later as a line on stdin, each of which is answered by a line:
   cut 1           resets every connection now
   half-open 1     resets the server's side of every connection; the client's hears nothing more
   count 1         answers how many connections there have been, and how many there are
+  bytes 1         answers how many bytes have gone through, both ways together
 
 example: choline_proxy 2222 delay 25
 )";
@@ -109,7 +110,7 @@ class Proxy {
   uint16_t port_, listens_on_ = 0;
   int listener_;
   std::list<Connection> connections_;
-  uint64_t accepted_ = 0;
+  uint64_t accepted_ = 0, passed_ = 0;
   std::string commands_;
 };
 
@@ -140,6 +141,8 @@ std::string Proxy::set(const std::string& name, const std::string& value) {
     connections_.clear();
   } else if (name == "half-open") {
     forget_servers();
+  } else if (name == "bytes") {
+    return std::to_string(passed_);
   } else if (name == "count") {
     return std::to_string(accepted_) + " " + std::to_string(connections_.size());
   } else {
@@ -181,7 +184,10 @@ bool Proxy::move(Connection& connection, const std::map<int, short>& seen) {
     if (to != seen.end() && (to->second & (POLLOUT | POLLERR | POLLHUP))) flow->room();
     bool readable = from != seen.end() && (from->second & (POLLIN | POLLERR | POLLHUP));
     if (readable && flow->wants_bytes(settings_) && !flow->take(settings_, now)) return false;
-    if (!flow->give(now, connection.left)) return false;
+    uint64_t before = connection.left;
+    bool works = flow->give(now, connection.left);
+    passed_ += before - connection.left;
+    if (!works) return false;
   }
   return !(connection.up.over() && connection.down.over());
 }

@@ -146,6 +146,17 @@ task "t" { on = box, run = "x", resume = { from = "c", run = "y" } }]])
     t.contains(found[2], 'two_way has no "keep"')
     t.contains(found[3], "checkpoints go one way")
   end,
+  ["a direct sync leads from one instance to another, and one way"] = function(t)
+    local found <const> = problems(t, box .. 'instance "two" {}\n' .. [[
+sync "a" { from = ".", to = "box:/a", direct = true }
+sync "b" { from = "box:/b", to = "two:/b", two_way = true, direct = true }
+sync "c" { from = "box:/c", to = "two:/c", direct = true }
+task "t" { on = box, run = "x" }
+task "u" { on = "two", run = "x" }]])
+    t.equal(#found, 2)
+    t.contains(found[1], '"direct" is for two instances')
+    t.contains(found[2], 'two_way has no "direct"')
+  end,
   ["a name in braces that nothing gives is refused"] = function(t)
     t.equal(problems(t, 'param "epochs" { default = 3 }\n' .. box
       .. 'task "a" { on = box, run = "train --epochs {epoch}" }'), {
