@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 
 #include "base/digest_fast.h"
@@ -142,13 +141,13 @@ Status BigPart::zero(uint64_t offset, uint64_t length) const {
                 static_cast<off_t>(length)) == 0) {
     return done();
   }
-  static constexpr std::array<char, 64 << 10> kZeros{};
+  const std::string zeros(std::min<uint64_t>(64 << 10, length), '\0');
   while (length > 0) {
-    std::string_view zeros(kZeros.data(), std::min<uint64_t>(kZeros.size(), length));
-    Status status = write(offset, zeros);
+    size_t part = std::min<uint64_t>(zeros.size(), length);
+    Status status = write(offset, std::string_view(zeros).substr(0, part));
     if (!status.ok()) return status;
-    offset += zeros.size();
-    length -= zeros.size();
+    offset += part;
+    length -= part;
   }
   return done();
 }
