@@ -105,6 +105,7 @@ Co<Result<Json>> find_tagged(RentWorld world) {
   for (const std::string& name : world.providers.names()) {
     Result<Provider*> provider = world.providers.find(name);
     if (!provider) co_return provider.error();
+    if (!(*provider)->has_account()) continue;
     Result<Found> found = co_await (*provider)->list_all("cho-");
     if (!found || !found->complete) {
       std::string why = found ? std::string("the list is partial") : found.error().message;

@@ -235,11 +235,16 @@ task "talk" { on = box, run = "yes 'some words for the log' | head -c 9000000" }
 """
 
     def run_on_small_disk(self, size, code):
-        """A small file system of its own where this user may mount one; else a limit on the size of
-        files stands for it: a write past it fails as one on a full disk does."""
+        """A small file system of its own where this user may mount one, and no other place that can
+        be written; else a limit on the size of files stands for it: a write past it fails as one on
+        a full disk does."""
         state = self.home / ".local/state"
         state.mkdir(parents=True)
-        mount = f"unshare -rm sh -c 'mount -t tmpfs -o size=$0 none {state} && exec \"$@\"'"
+        closed = "mount --rbind /tmp /tmp && mount -o remount,ro,bind /tmp"
+        for folder in "/var/tmp", "/dev/shm":
+            closed += f" && mount -t tmpfs -o ro none {folder}"
+        small = f"mount -t tmpfs -o size=$0 none {state}"
+        mount = f"unshare -rm sh -c '{closed} && {small} && exec \"$@\"'"
         can_mount = self.start("-c", f"{mount} {size} true", program="/bin/sh").wait().code == 0
         limit = "trap '' XFSZ; ulimit -f 64; exec"
         start = f"exec {mount} {size}" if can_mount else limit
@@ -247,7 +252,7 @@ task "talk" { on = box, run = "yes 'some words for the log' | head -c 9000000" }
         self.cholfile(self.TALK)
         result = self.choline(CHOLINE, "run", program=self.work / "small", code=code)
         self.assert_clean(result.err)
-        self.assertRegex(result.err, "(?i)no space left|disk is full|file too large")
+        self.assertRegex(result.err, r"less than \d+ KiB free|No space left|File too large")
 
     def test_a_store_that_is_no_database_is_said(self):
         self.cholfile(self.HELLO)
