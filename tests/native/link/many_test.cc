@@ -250,7 +250,7 @@ TEST_CASE(
   RawAgent agent(world);
   std::string credit;
   append_u32(credit, 60 << 20);
-  for (uint32_t channel : {1, 2, 3}) {
+  for (uint32_t channel : {1u, 2u, 3u}) {
     agent.send(channel, WireType::open,
                R"({"verb":"exec","command":{"list":["cat","/dev/zero"]}})");
     agent.send(channel, WireType::credit, credit);
