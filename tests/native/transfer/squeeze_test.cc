@@ -128,7 +128,7 @@ std::string refusal(const std::string& said) {
 }  // namespace
 
 TEST_CASE("what was squeezed comes back, and nothing else does") {
-  for (size_t size : {512, 70'000, 512 << 10}) {
+  for (size_t size : {size_t{512}, size_t{70'000}, size_t{512} << 10}) {
     std::string bytes = loose(size), out;
     std::string frame = squeezed(bytes);
     REQUIRE(!frame.empty());

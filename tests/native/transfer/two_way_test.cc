@@ -252,8 +252,8 @@ TEST_CASE("a side is listed with the times of files that were written a moment a
   Result<SideList> list = list_side(temp.from(), {}, true);
   REQUIRE(list.ok());
   REQUIRE(list->entries.size() == 4);
-  for (const auto& [path, entry] : list->entries) {
-    CAPTURE(path);
-    CHECK((entry.kind == EntryKind::folder) == (entry.ctime_ns == 0));
+  for (const SideEntries::value_type& each : list->entries) {
+    CAPTURE(each.first);
+    CHECK((each.second.kind == EntryKind::folder) == (each.second.ctime_ns == 0));
   }
 }
