@@ -151,6 +151,7 @@ class SshChild {
     ::dup2(complaints, STDERR_FILENO);
     close_from(3);
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
     ::execvp(argv[0], argv.data());

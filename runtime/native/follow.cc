@@ -117,10 +117,13 @@ Co<Result<Json>> follow_changes(Services& services, Json fields) {
   std::string told = text_field(fields, "told"), key = watch_key(fields);
   std::string looking = text_field(fields, "looking");
   Watches watches = take_watches(services, key);
-  bool look = !watches;  // what happened before there was a watch
+  bool look = !watches;
   for (;;) {
     Result<Watches> opened = watches;
-    if (!watches) opened = co_await open_watches(services, fields);
+    if (!watches) {
+      opened = co_await open_watches(services, fields);
+      look = look || opened.ok();  // what happened before there was a watch
+    }
     watches = opened ? *opened : nullptr;
     std::string why = why_looking(opened);
     if (look) {

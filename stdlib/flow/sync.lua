@@ -41,12 +41,17 @@ local function other_of(ctx, live, sync)
     local name <const> = sync.fields[side].instance
     if name and name ~= live.name then
       local other <const> = list.find(ctx.pool.lives, function(each)
-        return each.name == name and each.facts and not each.gone
+        return each.name == name and each.facts and not each.gone and not each.released
       end)
       return other == nil, other
     end
   end
   return false, nil
+end
+
+local function other_is_missing(sync)
+  return failure.new("not_found",
+    ("sync \"%s\": its other instance does not live now"):format(sync.name))
 end
 
 --- One side of a sync as the transfer takes it; `other` is the live one of another instance.
@@ -79,7 +84,7 @@ local function request(ctx, live, sync)
   local checkpoints <const> = holds_checkpoints(ctx.program, sync)
   local is_missing <const>, other <const> = other_of(ctx, live, sync)
   if is_missing then
-    failure.raise("not_found", "sync \"%s\": its other instance does not live now", sync.name)
+    error(other_is_missing(sync), 0)
   end
   local from <const>, to <const> = M.side(ctx, live, fields.from, other),
     M.side(ctx, live, fields.to, other)
@@ -179,8 +184,10 @@ function M.attempt(ctx, live, sync, quiet_absent, compare)
   -- the command matters more
   local ok <const>, raised <const> = pcall(M.transfer, ctx, live, sync, compare)
   if ok then return nil end
-  local why <const> = failure.from(raised)
+  local why = failure.from(raised)
   if why.kind == "cancelled" or why.kind == "divergence" then error(raised, 0) end
+  -- its other instance was let go of in the middle: as if that had been before
+  if why.kind == "lost" and other_of(ctx, live, sync) then why = other_is_missing(sync) end
   if not (quiet_absent and why.kind == "not_found") then
     say_failed(ctx, live, sync, why)
   end

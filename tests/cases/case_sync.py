@@ -449,7 +449,8 @@ class Runs(Moving):
         self.write("notes/question", "well?")
         self.wait_until((notes / "answer").exists, "the answer")
         self.write("notes/enough", "")
-        self.assertEqual(running.wait().code, 0)
+        ended = running.wait()
+        self.assertEqual(ended.code, 0, f"\n{ended}")
         self.assertEqual((out / "second").read_text(), "2\n")
         run = self.runs()[0]["id"]
         events = self.choline("status", run, "--json").json["events"]
