@@ -221,7 +221,7 @@ task "hello" { on = box, run = "echo hello" }
         self.run_on_small_disk("400k", code=5)  # an instance that cannot be had
 
     def test_files_that_may_grow_no_more_fail_the_run_and_a_stop_ends_what_it_left(self):
-        self.write("small", "#!/bin/sh\ntrap '' XFSZ; ulimit -f 4096; exec \"$@\"\n", 0o755)
+        self.write("small", "#!/bin/sh\ntrap '' XFSZ; ulimit -f 8192; exec \"$@\"\n", 0o755)
         self.cholfile(self.TALK)
         result = self.choline(CHOLINE, "run", program=self.work / "small", code=1)
         self.assert_clean(result.err)
